@@ -1,0 +1,1 @@
+//! lanes.yaml: as written, validated, and turned into policy.

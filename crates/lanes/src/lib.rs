@@ -1,0 +1,1 @@
+//! Classifier, scheduler and throttles: decides which transaction runs when. Pure, std only.

@@ -1,0 +1,2 @@
+//! The binary: wires the crates together.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The data path: listeners, handshakes, sessions, server connections, relay.
