@@ -1,0 +1,370 @@
+//! Named prepared statements that survive a change of server connection.
+//!
+//! A client's name leads to a statement, known by its content (text and parameter
+//! types); on each server connection the statement has a name of ours. Three maps:
+//! the shared [`StatementCache`], the [`ClientStatements`] of a session, and the
+//! [`ServerStatements`] of a connection.
+
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::io::Write as _;
+use std::rc::Rc;
+
+use crate::replies::Prepared;
+use crate::sql::{Inspection, inspect};
+
+/// Every server-side name of ours starts so; clients are expected not to.
+pub const NAME_PREFIX: &str = "pglanes_";
+
+/// Identifies a statement by its content, for as long as the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StatementId(pub u64);
+
+/// A statement: the body of its Parse behind the name, and what its text does.
+#[derive(Debug)]
+pub struct Statement {
+    /// Its identity.
+    pub id: StatementId,
+    /// Text, NUL, parameter types: as the client's Parse had them.
+    pub content: Box<[u8]>,
+    /// What the text does.
+    pub inspection: Inspection,
+}
+
+impl Statement {
+    /// The statement's text.
+    pub fn text(&self) -> &[u8] {
+        crate::frame::split_cstr(&self.content).map_or(&self.content, |(text, _)| text)
+    }
+}
+
+#[derive(Debug)]
+struct ByContent(Rc<Statement>);
+
+impl Borrow<[u8]> for ByContent {
+    fn borrow(&self) -> &[u8] {
+        &self.0.content
+    }
+}
+impl PartialEq for ByContent {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.content == other.0.content
+    }
+}
+impl Eq for ByContent {}
+impl Hash for ByContent {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.content.hash(state);
+    }
+}
+
+/// Statements by content, shared by all sessions. Those no session names any more are
+/// dropped once the cache is above its limit; the limit never refuses a statement.
+#[derive(Debug)]
+pub struct StatementCache<S> {
+    statements: HashSet<ByContent, S>,
+    next: u64,
+    limit: usize,
+    sweep_at: usize,
+}
+
+impl<S: BuildHasher> StatementCache<S> {
+    /// An empty cache which keeps about `limit` unused statements. The hasher must be
+    /// keyed at random: clients choose the contents.
+    pub fn new(limit: usize, hasher: S) -> Self {
+        Self {
+            statements: HashSet::with_hasher(hasher),
+            next: 1,
+            limit,
+            sweep_at: limit,
+        }
+    }
+
+    /// The statement with this content (text, NUL, types).
+    pub fn intern(&mut self, content: &[u8]) -> Rc<Statement> {
+        if let Some(found) = self.statements.get(content) {
+            return Rc::clone(&found.0);
+        }
+        if self.statements.len() >= self.sweep_at {
+            self.statements.retain(|entry| Rc::strong_count(&entry.0) > 1);
+            // Twice what is in use: sweeping stays a constant cost per statement.
+            self.sweep_at = self.limit.max(self.statements.len() * 2);
+        }
+        let text = crate::frame::split_cstr(content).map_or(content, |(text, _)| text);
+        let statement = Rc::new(Statement {
+            id: StatementId(self.next),
+            content: content.into(),
+            inspection: inspect(text),
+        });
+        self.next += 1;
+        self.statements.insert(ByContent(Rc::clone(&statement)));
+        statement
+    }
+
+    /// Statements held now.
+    pub fn len(&self) -> usize {
+        self.statements.len()
+    }
+
+    /// Whether none is held.
+    pub fn is_empty(&self) -> bool {
+        self.statements.is_empty()
+    }
+}
+
+#[derive(Debug)]
+struct Named {
+    statement: Rc<Statement>,
+    /// How many "forget all" had been sent when the name was given.
+    era: u32,
+}
+
+/// The names one client has given.
+#[derive(Debug)]
+pub struct ClientStatements<S> {
+    names: HashMap<Box<[u8]>, Named, S>,
+    unconfirmed: VecDeque<Box<[u8]>>,
+    era: u32,
+}
+
+impl<S: BuildHasher + Default> Default for ClientStatements<S> {
+    fn default() -> Self {
+        Self {
+            names: HashMap::default(),
+            unconfirmed: VecDeque::new(),
+            era: 0,
+        }
+    }
+}
+
+impl<S: BuildHasher> ClientStatements<S> {
+    /// The statement behind a name.
+    pub fn get(&self, name: &[u8]) -> Option<&Rc<Statement>> {
+        self.names.get(name).map(|named| &named.statement)
+    }
+
+    /// Gives a name, in stream order; it holds for what the client pipelines behind it
+    /// and is confirmed or undone by the answer.
+    pub fn give(&mut self, name: &[u8], statement: Rc<Statement>) {
+        let era = self.era;
+        self.names.insert(name.into(), Named { statement, era });
+        self.unconfirmed.push_back(name.into());
+    }
+
+    /// The oldest unconfirmed name was answered.
+    pub fn confirm(&mut self) {
+        self.unconfirmed.pop_front();
+    }
+
+    /// The oldest unconfirmed name never came to be.
+    pub fn undo(&mut self) {
+        if let Some(name) = self.unconfirmed.pop_front() {
+            self.names.remove(&name);
+        }
+    }
+
+    /// The client closed the name.
+    pub fn close(&mut self, name: &[u8]) {
+        self.names.remove(name);
+    }
+
+    /// A DEALLOCATE ALL or DISCARD ALL is being sent: names given from now on survive it.
+    pub fn forget_all_sent(&mut self) {
+        self.era += 1;
+    }
+
+    /// It took effect: names given before it was sent are gone.
+    pub fn forget_all_done(&mut self) {
+        let era = self.era;
+        self.names.retain(|_, named| named.era >= era);
+    }
+
+    /// Names held now.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether no name is held.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+}
+
+/// The statements that exist on one server connection under our names, least recently
+/// used first out.
+#[derive(Debug)]
+pub struct ServerStatements {
+    last_used: BTreeMap<StatementId, u64>,
+    clock: u64,
+    generation: u32,
+    limit: usize,
+}
+
+impl ServerStatements {
+    /// None yet, and never more than `limit` (at least 1).
+    pub fn new(limit: usize) -> Self {
+        Self {
+            last_used: BTreeMap::new(),
+            clock: 0,
+            generation: 0,
+            limit: limit.max(1),
+        }
+    }
+
+    /// The statement as named on this connection.
+    pub fn prepared(&self, statement: StatementId) -> Prepared {
+        Prepared {
+            statement,
+            generation: self.generation,
+        }
+    }
+
+    /// Whether the statement exists here; if so it now counts as used.
+    pub fn touch(&mut self, statement: StatementId) -> bool {
+        self.clock += 1;
+        match self.last_used.get_mut(&statement) {
+            Some(used) => {
+                *used = self.clock;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Counts the statement as existing. Returns the one to close for it, if the limit
+    /// is reached; it must be closed ahead of the new one's Parse.
+    pub fn insert(&mut self, statement: StatementId) -> Option<Prepared> {
+        self.clock += 1;
+        let evicted = if self.last_used.len() >= self.limit {
+            let oldest = self.last_used.iter().min_by_key(|(_, used)| **used);
+            oldest.map(|(id, _)| *id)
+        } else {
+            None
+        };
+        if let Some(id) = evicted {
+            self.last_used.remove(&id);
+        }
+        self.last_used.insert(statement, self.clock);
+        evicted.map(|id| self.prepared(id))
+    }
+
+    /// The Parse of this name never took place.
+    pub fn undo_parse(&mut self, prepared: Prepared) {
+        if prepared.generation == self.generation {
+            self.last_used.remove(&prepared.statement);
+        }
+    }
+
+    /// The Close of this name never took place.
+    pub fn undo_close(&mut self, prepared: Prepared) {
+        if prepared.generation == self.generation {
+            self.last_used.insert(prepared.statement, 0);
+        }
+    }
+
+    /// Everything prepared here is, or may be, gone or out of date. Names change, so
+    /// that a statement that did survive cannot collide.
+    pub fn forget_all(&mut self) {
+        self.last_used.clear();
+        self.generation += 1;
+    }
+
+    /// Statements counted as existing.
+    pub fn len(&self) -> usize {
+        self.last_used.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.last_used.is_empty()
+    }
+}
+
+/// Room for a server-side name: the prefix and two numbers.
+pub type NameBuffer = [u8; 48];
+
+/// Writes the name of `prepared` (without a NUL) and returns the written part.
+pub fn write_name(prepared: Prepared, buffer: &mut NameBuffer) -> &[u8] {
+    let room = buffer.len();
+    let mut rest = &mut buffer[..];
+    // The prefix, a u64, an underscore and a u32 take 39 bytes at most.
+    let _ = write!(
+        rest,
+        "{NAME_PREFIX}{}_{}",
+        prepared.statement.0, prepared.generation
+    );
+    let written = room - rest.len();
+    &buffer[..written]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hash::{BuildHasherDefault, DefaultHasher};
+
+    type Fixed = BuildHasherDefault<DefaultHasher>;
+
+    #[test]
+    fn content_decides_and_types_are_part_of_it() {
+        let mut cache = StatementCache::new(10, Fixed::default());
+        let one = cache.intern(b"SELECT $1\0\0\0");
+        assert_eq!(cache.intern(b"SELECT $1\0\0\0").id, one.id);
+        assert_ne!(cache.intern(b"SELECT $1\0\0\x01\0\0\0\x17").id, one.id);
+        assert_eq!(one.text(), b"SELECT $1");
+    }
+
+    #[test]
+    fn the_cache_drops_what_nobody_names_and_keeps_the_rest() {
+        let mut cache = StatementCache::new(4, Fixed::default());
+        let kept = cache.intern(b"SELECT 0\0\0\0");
+        for number in 1..100 {
+            cache.intern(format!("SELECT {number}\0\0\0").as_bytes());
+        }
+        assert!(cache.len() <= 8, "{}", cache.len());
+        assert_eq!(cache.intern(b"SELECT 0\0\0\0").id, kept.id);
+    }
+
+    #[test]
+    fn names_given_behind_a_forget_all_survive_it() {
+        let mut cache = StatementCache::new(4, Fixed::default());
+        let mut client = ClientStatements::<Fixed>::default();
+        client.give(b"old", cache.intern(b"SELECT 1\0\0\0"));
+        client.confirm();
+        client.forget_all_sent();
+        client.give(b"new", cache.intern(b"SELECT 2\0\0\0"));
+        client.forget_all_done();
+        assert!(client.get(b"old").is_none());
+        assert!(client.get(b"new").is_some());
+        client.undo();
+        assert!(client.is_empty());
+    }
+
+    #[test]
+    fn the_least_recently_used_makes_room() {
+        let mut server = ServerStatements::new(2);
+        assert_eq!(server.insert(StatementId(1)), None);
+        assert_eq!(server.insert(StatementId(2)), None);
+        assert!(server.touch(StatementId(1)));
+        let evicted = server.insert(StatementId(3)).expect("full");
+        assert_eq!(evicted.statement, StatementId(2));
+        server.undo_close(evicted);
+        assert!(server.touch(StatementId(2)));
+    }
+
+    #[test]
+    fn names_change_with_the_generation() {
+        let mut server = ServerStatements::new(2);
+        let mut buffer = [0; 48];
+        let before = server.prepared(StatementId(9));
+        assert_eq!(write_name(before, &mut buffer), b"pglanes_9_0");
+        server.insert(StatementId(9));
+        server.forget_all();
+        assert!(!server.touch(StatementId(9)));
+        let largest = Prepared {
+            statement: StatementId(u64::MAX),
+            generation: u32::MAX,
+        };
+        assert!(write_name(largest, &mut buffer).len() < 48);
+    }
+}

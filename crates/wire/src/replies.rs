@@ -1,0 +1,554 @@
+//! What a server connection still owes: the order of the answers that are
+//! outstanding, and with it the only moment at which the connection may be handed on.
+//!
+//! Every frontend message that is answered pushes one [`Expect`]; every backend
+//! message is held against the oldest of them (PostgreSQL documentation, "Message
+//! Flow"). Messages of our own travel in the same order, so that their answers are
+//! swallowed, and answers we give in the server's place stand exactly where the
+//! server's would have stood. Anything that does not fit is [`OutOfSync`]: the
+//! connection is then closed, never guessed at.
+
+use std::collections::VecDeque;
+
+use thiserror::Error;
+
+use crate::message::TransactionStatus;
+use crate::prepared::StatementId;
+
+/// The most answers that may be outstanding on one server connection. A client that
+/// pipelines further is read on once some have come back.
+pub const MOST_OUTSTANDING: usize = 65_536;
+
+/// One answer that is outstanding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// A simple Query of the client, up to its ReadyForQuery.
+    Query,
+    /// A simple Query of ours: everything up to its ReadyForQuery is swallowed.
+    Own,
+    /// A FunctionCall, up to its ReadyForQuery.
+    FunctionCall,
+    /// A named Parse of the client, sent under our name for its content.
+    Parse(Prepared),
+    /// A Parse that carries no name of ours (unnamed, or passed on as it came).
+    ParsePlain,
+    /// A Parse we put in, so that a statement exists here: swallowed.
+    ParseOwn(Prepared),
+    /// An unnamed Parse we put in on behalf of the client: swallowed.
+    ParsePlainOwn,
+    /// A Bind.
+    Bind,
+    /// A Describe of a statement or a portal.
+    Describe,
+    /// An Execute.
+    Execute,
+    /// A Close of the client that reached the server.
+    Close,
+    /// A Close of ours, making room for another statement: swallowed.
+    CloseOwn(Prepared),
+    /// A Sync, answered by ReadyForQuery.
+    Sync,
+    /// Not answered: marks where the client ended a COPY it had not yet been granted.
+    CopyEnd,
+    /// A Parse answered in the server's place: the statement exists there already.
+    AnsweredParse,
+    /// A Close answered in the server's place: the statement stays for others.
+    AnsweredClose,
+}
+
+/// A statement under our name on one server connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prepared {
+    /// Whose content it is.
+    pub statement: StatementId,
+    /// The connection's generation of names (it changes with DEALLOCATE ALL).
+    pub generation: u32,
+}
+
+/// What to do with a backend message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    /// It is the client's.
+    Forward,
+    /// It answers something of ours.
+    Swallow,
+    /// ParseComplete for a named statement of the client: forward, and the name holds.
+    NamedParsed,
+    /// ReadyForQuery for the client.
+    Ready {
+        /// Nothing more is owed.
+        settled: bool,
+    },
+    /// ReadyForQuery of our own query: swallow.
+    OwnReady {
+        /// Nothing more is owed.
+        settled: bool,
+    },
+}
+
+/// What an error undid of what had been counted as prepared or closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undone {
+    /// This client Parse never took place: its name does not hold.
+    ClientParse(Option<Prepared>),
+    /// This Parse of ours never took place.
+    OwnParse(Prepared),
+    /// This Close of ours never took place: the statement still exists.
+    OwnClose(Prepared),
+}
+
+/// An answer that stands where the server's would have stood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InPlace {
+    /// ParseComplete, and the client's oldest unconfirmed name holds.
+    ParseComplete,
+    /// CloseComplete.
+    CloseComplete,
+}
+
+/// The server said something that answers nothing it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("message {tag:?} does not answer {expected:?}")]
+pub struct OutOfSync {
+    /// The backend message.
+    pub tag: char,
+    /// The oldest outstanding answer.
+    pub expected: Option<Expect>,
+}
+
+/// Whether the connection is inside a COPY from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CopyIn {
+    No,
+    Running,
+    Ended,
+}
+
+/// The answers one server connection owes, oldest first.
+#[derive(Debug)]
+pub struct Replies {
+    expected: VecDeque<Expect>,
+    undone: Vec<Undone>,
+    status: TransactionStatus,
+    skipping: bool,
+    copy_in: CopyIn,
+}
+
+impl Default for Replies {
+    fn default() -> Self {
+        Self {
+            expected: VecDeque::new(),
+            undone: Vec::new(),
+            status: TransactionStatus::Idle,
+            skipping: false,
+            copy_in: CopyIn::No,
+        }
+    }
+}
+
+impl Replies {
+    /// The transaction status of the last ReadyForQuery.
+    pub fn status(&self) -> TransactionStatus {
+        self.status
+    }
+
+    /// Nothing is outstanding.
+    pub fn is_settled(&self) -> bool {
+        self.expected.is_empty() && !self.skipping
+    }
+
+    /// Answers outstanding now.
+    pub fn outstanding(&self) -> usize {
+        self.expected.len()
+    }
+
+    /// After an error in the extended protocol the server ignores everything up to the
+    /// next Sync, and that Sync has not been sent yet.
+    pub fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
+    /// The server reads COPY data and has not been told that it ends.
+    pub fn is_copying_in(&self) -> bool {
+        self.copy_in == CopyIn::Running
+    }
+
+    /// An error, a Query or a Sync has ended what came before: is this answer a query of ours?
+    pub fn head_is_own(&self) -> bool {
+        matches!(self.expected.front(), Some(Expect::Own))
+    }
+
+    /// Notes a message that is about to be sent. `false`: the server will ignore it
+    /// (it skips to the next Sync, or reads COPY data), so nothing is expected.
+    ///
+    /// # Errors
+    /// A message that makes PostgreSQL give up a running COPY: what it would answer
+    /// cannot be counted.
+    pub fn sent(&mut self, expect: Expect) -> Result<bool, OutOfSync> {
+        match (self.copy_in, expect) {
+            // CopyGetData ignores Sync and Flush while it reads COPY data.
+            (CopyIn::Running, Expect::Sync) => return Ok(false),
+            (CopyIn::Running, other) => {
+                return Err(OutOfSync {
+                    tag: 'G',
+                    expected: Some(other),
+                });
+            }
+            (CopyIn::No | CopyIn::Ended, _) => {}
+        }
+        if self.skipping {
+            if expect != Expect::Sync {
+                self.note_undone(expect);
+                return Ok(false);
+            }
+            self.skipping = false;
+        }
+        self.expected.push_back(expect);
+        Ok(true)
+    }
+
+    /// Notes a CopyDone or CopyFail of the client.
+    pub fn copy_ended(&mut self) {
+        match self.copy_in {
+            CopyIn::Running => self.copy_in = CopyIn::Ended,
+            CopyIn::Ended => {}
+            // Sent ahead of the server's CopyInResponse, or too late: the marker tells
+            // which Syncs came before it should the response still arrive.
+            CopyIn::No if !self.expected.is_empty() => self.expected.push_back(Expect::CopyEnd),
+            CopyIn::No => {}
+        }
+    }
+
+    /// The next answer to give in the server's place, if it is its turn now.
+    pub fn next_in_place(&mut self) -> Option<InPlace> {
+        loop {
+            let answer = match self.expected.front()? {
+                Expect::AnsweredParse => Some(InPlace::ParseComplete),
+                Expect::AnsweredClose => Some(InPlace::CloseComplete),
+                Expect::CopyEnd => None,
+                _ => return None,
+            };
+            self.expected.pop_front();
+            if answer.is_some() {
+                return answer;
+            }
+        }
+    }
+
+    /// Whether [`Replies::next_in_place`] has something to say.
+    #[inline]
+    pub fn has_in_place(&self) -> bool {
+        matches!(
+            self.expected.front(),
+            Some(Expect::AnsweredParse | Expect::AnsweredClose | Expect::CopyEnd)
+        )
+    }
+
+    /// What errors undid since this was last asked, oldest first.
+    pub fn take_undone(&mut self) -> impl Iterator<Item = Undone> + '_ {
+        self.undone.drain(..)
+    }
+
+    /// Holds a backend message against what is expected. `status` is the first body
+    /// byte, which only ReadyForQuery uses.
+    ///
+    /// # Errors
+    /// The message answers nothing that was asked: close the connection.
+    #[inline]
+    pub fn received(&mut self, tag: u8, status: u8) -> Result<Reply, OutOfSync> {
+        let head = self.expected.front().copied();
+        match (tag, head) {
+            // Asynchronous: may come at any time and answers nothing.
+            (b'A' | b'S', _) => Ok(Reply::Forward),
+            (b'N', Some(Expect::Own)) => Ok(Reply::Swallow),
+            (b'N', _) => Ok(Reply::Forward),
+            (b'Z', _) => self.ready(status, head),
+            (b'E', _) => Ok(self.error(head)),
+            (b'C' | b'I' | b's', Some(Expect::Execute)) => {
+                self.copy_in = CopyIn::No;
+                self.answered(Reply::Forward)
+            }
+            (b'D' | b'd' | b'c' | b'H' | b'W', Some(Expect::Execute)) => Ok(Reply::Forward),
+            (b'2', Some(Expect::Bind)) | (b'3', Some(Expect::Close)) => {
+                self.answered(Reply::Forward)
+            }
+            (b'T' | b'n', Some(Expect::Describe)) => self.answered(Reply::Forward),
+            (b't', Some(Expect::Describe)) => Ok(Reply::Forward),
+            (b'1', Some(Expect::Parse(_))) => self.answered(Reply::NamedParsed),
+            (b'1', Some(Expect::ParsePlain)) => self.answered(Reply::Forward),
+            (b'1', Some(Expect::ParseOwn(_) | Expect::ParsePlainOwn))
+            | (b'3', Some(Expect::CloseOwn(_))) => self.answered(Reply::Swallow),
+            (b'G', Some(Expect::Query | Expect::Execute)) => {
+                self.copy_in_granted();
+                Ok(Reply::Forward)
+            }
+            (b'C' | b'I', Some(Expect::Query)) => {
+                self.copy_in = CopyIn::No;
+                Ok(Reply::Forward)
+            }
+            (b'T' | b'D' | b'd' | b'c' | b'H' | b'W', Some(Expect::Query))
+            | (b'V', Some(Expect::FunctionCall)) => Ok(Reply::Forward),
+            (b'T' | b'D' | b'C' | b'I', Some(Expect::Own)) => Ok(Reply::Swallow),
+            _ => Err(OutOfSync {
+                tag: char::from(tag),
+                expected: head,
+            }),
+        }
+    }
+
+    fn answered(&mut self, reply: Reply) -> Result<Reply, OutOfSync> {
+        self.expected.pop_front();
+        Ok(reply)
+    }
+
+    fn ready(&mut self, status: u8, head: Option<Expect>) -> Result<Reply, OutOfSync> {
+        let out_of_sync = OutOfSync {
+            tag: 'Z',
+            expected: head,
+        };
+        let own = match head {
+            Some(Expect::Query | Expect::Sync | Expect::FunctionCall) => false,
+            Some(Expect::Own) => true,
+            _ => return Err(out_of_sync),
+        };
+        self.status = TransactionStatus::from_byte(status).ok_or(out_of_sync)?;
+        self.expected.pop_front();
+        self.copy_in = CopyIn::No;
+        while self.expected.front() == Some(&Expect::CopyEnd) {
+            self.expected.pop_front();
+        }
+        let settled = self.expected.is_empty();
+        Ok(if own {
+            Reply::OwnReady { settled }
+        } else {
+            Reply::Ready { settled }
+        })
+    }
+
+    fn error(&mut self, head: Option<Expect>) -> Reply {
+        self.copy_in = CopyIn::No;
+        match head {
+            Some(Expect::Own) => Reply::Swallow,
+            // These end in a ReadyForQuery of their own; an error at Sync is a failed
+            // commit. With nothing outstanding it is the server's last word.
+            Some(Expect::Query | Expect::FunctionCall | Expect::Sync) | None => Reply::Forward,
+            Some(_) => {
+                self.skip_to_sync();
+                Reply::Forward
+            }
+        }
+    }
+
+    /// The server ignores everything between its error and the next Sync.
+    fn skip_to_sync(&mut self) {
+        while let Some(&expect) = self.expected.front() {
+            if expect == Expect::Sync {
+                return;
+            }
+            self.expected.pop_front();
+            self.note_undone(expect);
+        }
+        self.skipping = true;
+    }
+
+    fn note_undone(&mut self, expect: Expect) {
+        match expect {
+            Expect::Parse(prepared) => self.undone.push(Undone::ClientParse(Some(prepared))),
+            Expect::AnsweredParse => self.undone.push(Undone::ClientParse(None)),
+            Expect::ParseOwn(prepared) => self.undone.push(Undone::OwnParse(prepared)),
+            Expect::CloseOwn(prepared) => self.undone.push(Undone::OwnClose(prepared)),
+            _ => {}
+        }
+    }
+
+    /// CopyInResponse: Syncs the client had sent behind the COPY, before it ended it,
+    /// are read as part of the COPY and ignored.
+    fn copy_in_granted(&mut self) {
+        self.copy_in = CopyIn::Running;
+        let mut index = 1;
+        while let Some(&expect) = self.expected.get(index) {
+            match expect {
+                Expect::Sync => {
+                    self.expected.remove(index);
+                }
+                Expect::CopyEnd => {
+                    self.expected.remove(index);
+                    self.copy_in = CopyIn::Ended;
+                    return;
+                }
+                _ => index += 1,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replies(sent: &[Expect]) -> Replies {
+        let mut replies = Replies::default();
+        for &expect in sent {
+            replies.sent(expect).expect("in step");
+        }
+        replies
+    }
+
+    /// Runs `tags` (ReadyForQuery written as `Z`, status idle) and returns the verdicts.
+    fn check(sent: &[Expect], tags: &str) -> Vec<Reply> {
+        let mut replies = replies(sent);
+        tags.bytes()
+            .map(|tag| replies.received(tag, b'I').expect("in step"))
+            .collect()
+    }
+
+    const SETTLED: Reply = Reply::Ready { settled: true };
+    const PREPARED: Prepared = Prepared {
+        statement: StatementId(7),
+        generation: 0,
+    };
+
+    #[test]
+    fn a_query_is_settled_by_its_ready_for_query_only() {
+        use Reply::Forward;
+        assert_eq!(
+            check(&[Expect::Query], "TDDCTCZ"),
+            [Forward, Forward, Forward, Forward, Forward, Forward, SETTLED]
+        );
+        assert_eq!(
+            check(&[Expect::Query, Expect::Query], "CZCZ"),
+            [
+                Forward,
+                Reply::Ready { settled: false },
+                Forward,
+                SETTLED
+            ]
+        );
+    }
+
+    #[test]
+    fn an_error_in_a_pipeline_skips_to_the_next_sync_and_no_further() {
+        use Expect::{Bind, Describe, Execute, ParsePlain, Sync};
+        let mut replies = replies(&[
+            ParsePlain, Bind, Describe, Execute, Sync, Bind, Execute, Sync,
+        ]);
+        for (tag, settled) in [(b'1', None), (b'E', None), (b'Z', Some(false))] {
+            let reply = replies.received(tag, b'I').expect("in step");
+            if let Some(settled) = settled {
+                assert_eq!(reply, Reply::Ready { settled });
+            }
+        }
+        assert_eq!(replies.received(b'2', 0), Ok(Reply::Forward));
+        assert_eq!(replies.received(b'C', 0), Ok(Reply::Forward));
+        assert_eq!(replies.received(b'Z', b'I'), Ok(SETTLED));
+    }
+
+    #[test]
+    fn after_an_error_without_sync_everything_is_ignored_until_the_sync_is_sent() {
+        let mut replies = replies(&[Expect::Bind, Expect::Execute]);
+        assert_eq!(replies.received(b'E', 0), Ok(Reply::Forward));
+        assert!(replies.is_skipping() && !replies.is_settled());
+        assert_eq!(replies.sent(Expect::Parse(PREPARED)), Ok(false));
+        assert_eq!(replies.sent(Expect::Query), Ok(false));
+        assert_eq!(
+            replies.take_undone().collect::<Vec<_>>(),
+            [Undone::ClientParse(Some(PREPARED))]
+        );
+        assert_eq!(replies.sent(Expect::Sync), Ok(true));
+        assert_eq!(replies.received(b'Z', b'I'), Ok(SETTLED));
+    }
+
+    #[test]
+    fn an_error_undoes_what_was_counted_on() {
+        let mut replies = replies(&[
+            Expect::Bind,
+            Expect::CloseOwn(PREPARED),
+            Expect::ParseOwn(PREPARED),
+            Expect::AnsweredParse,
+            Expect::Sync,
+        ]);
+        assert_eq!(replies.received(b'E', 0), Ok(Reply::Forward));
+        assert_eq!(
+            replies.take_undone().collect::<Vec<_>>(),
+            [
+                Undone::OwnClose(PREPARED),
+                Undone::OwnParse(PREPARED),
+                Undone::ClientParse(None)
+            ]
+        );
+    }
+
+    #[test]
+    fn answers_in_the_servers_place_keep_their_place() {
+        let mut replies = replies(&[
+            Expect::ParsePlain,
+            Expect::AnsweredParse,
+            Expect::Bind,
+            Expect::AnsweredClose,
+            Expect::Sync,
+        ]);
+        assert_eq!(replies.next_in_place(), None);
+        replies.received(b'1', 0).expect("in step");
+        assert_eq!(replies.next_in_place(), Some(InPlace::ParseComplete));
+        assert_eq!(replies.next_in_place(), None);
+        replies.received(b'2', 0).expect("in step");
+        assert_eq!(replies.next_in_place(), Some(InPlace::CloseComplete));
+        assert_eq!(replies.received(b'Z', b'I'), Ok(SETTLED));
+    }
+
+    #[test]
+    fn syncs_inside_a_copy_are_not_answered() {
+        use Expect::{Bind, Execute, Sync};
+        // libpq sends a Sync behind the Execute and another behind CopyDone.
+        let mut tracker = replies(&[Bind, Execute, Sync]);
+        for tag in [b'2', b'G'] {
+            tracker.received(tag, 0).expect("in step");
+        }
+        assert_eq!(tracker.sent(Sync), Ok(false));
+        tracker.copy_ended();
+        assert_eq!(tracker.sent(Sync), Ok(true));
+        assert_eq!(tracker.received(b'C', 0), Ok(Reply::Forward));
+        assert_eq!(tracker.received(b'Z', b'I'), Ok(SETTLED));
+
+        // Everything sent blindly in one go.
+        let mut tracker = replies(&[Bind, Execute, Sync]);
+        tracker.copy_ended();
+        tracker.sent(Sync).expect("in step");
+        for tag in [b'2', b'G', b'C'] {
+            tracker.received(tag, 0).expect("in step");
+        }
+        assert_eq!(tracker.received(b'Z', b'I'), Ok(SETTLED));
+    }
+
+    #[test]
+    fn an_error_may_follow_command_complete_at_sync() {
+        use Expect::{Bind, Execute, Sync};
+        let verdicts = check(&[Bind, Execute, Sync], "2CEZ");
+        assert_eq!(verdicts.last(), Some(&SETTLED));
+    }
+
+    #[test]
+    fn what_was_not_asked_for_is_out_of_sync() {
+        for (sent, tag) in [
+            (&[][..], b'Z'),
+            (&[][..], b'D'),
+            (&[Expect::Bind][..], b'1'),
+            (&[Expect::Execute, Expect::Sync][..], b'Z'),
+            (&[Expect::Query][..], b'2'),
+            (&[Expect::Query][..], b'K'),
+            (&[Expect::Sync][..], b'C'),
+        ] {
+            let mut replies = replies(sent);
+            assert!(replies.received(tag, b'I').is_err(), "{sent:?} {tag}");
+        }
+        assert!(replies(&[Expect::Sync]).received(b'Z', b'?').is_err());
+    }
+
+    #[test]
+    fn our_own_query_is_swallowed_whole() {
+        let verdicts = check(&[Expect::Own, Expect::Query], "TDCNZCZ");
+        assert_eq!(verdicts[..4], [Reply::Swallow; 4]);
+        assert_eq!(verdicts[4], Reply::OwnReady { settled: false });
+        assert_eq!(verdicts[6], SETTLED);
+    }
+}
