@@ -22,7 +22,7 @@ fn server(binding: Option<ChannelBinding>) -> ScramServer {
 }
 
 fn client() -> ScramClient {
-    ScramClient::new(&Password::from("pencil"), [2; 18], 100_000)
+    ScramClient::new(Password::from("pencil"), [2; 18], 100_000)
 }
 
 /// The client's nonce, as it stands in its messages.
