@@ -1,1 +1,22 @@
-//! The control plane: facts and health of the upstream server, read over its own connections.
+//! The control plane: what the proxy asks the upstream server on its own account, over connections of
+//! its own, and never on the data path.
+//!
+//! What it is: a pool of at most [`MAX_CONNECTIONS`] read-only connections, and a few questions: facts
+//! for the advisor and for `check`, and what the server knows about settings. What it is not: a way for
+//! clients' work, a cache, or a judge; it reports what the server says.
+//!
+//! The types that matter: [`Control`] asks, [`ServerAddress`] says where, [`ServerFacts`],
+//! [`UnknownSetting`] and [`SettingContext`] are the answers, [`ControlError`] is why there is none.
+#![forbid(unsafe_code)]
+
+mod address;
+mod connection;
+mod error;
+mod facts;
+mod settings;
+
+pub use address::{Host, ServerAddress};
+pub use connection::{Control, MAX_CONNECTIONS};
+pub use error::ControlError;
+pub use facts::ServerFacts;
+pub use settings::{AtStartup, Context, SettingContext, UnknownSetting};
