@@ -1,0 +1,208 @@
+//! The model's lanes and throttles.
+
+use std::time::Duration;
+
+use pglanes_lanes::classify::StatementKind;
+
+/// The lane that takes what no rule takes.
+pub const DEFAULT_LANE: &str = "default";
+
+/// A class of work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lane {
+    /// Its name: letters, digits, `_` and `-`.
+    pub name: String,
+    /// Which work belongs here; one rule is enough.
+    pub rules: Vec<MatchRule>,
+    /// Slots that no other lane can take for long.
+    pub minimum: u32,
+    /// Slots that it never goes beyond.
+    pub maximum: u32,
+    /// What a slot is held for.
+    pub pooling: Pooling,
+    /// The higher number is served first.
+    pub priority: i32,
+    /// Its share among lanes of the same priority; at least one.
+    pub weight: u32,
+    /// How many transactions may wait.
+    pub queue_length: u32,
+    /// How long one may wait.
+    pub queue_timeout: Duration,
+    /// PostgreSQL settings that its connections start with, as written, in the order of the file.
+    pub settings: Vec<(String, String)>,
+    /// The operating system's priority for its server processes.
+    pub cpu: Cpu,
+    /// Whether its bounds hold anything back.
+    pub mode: Mode,
+    /// When an idle server connection is closed; `None` is never.
+    pub idle_timeout: Option<Duration>,
+    /// When a server connection is replaced; `None` is never.
+    pub server_lifetime: Option<Duration>,
+    /// Its latency target.
+    pub objective: Option<Objective>,
+}
+
+impl Lane {
+    /// A lane with every default, below a total of slots.
+    pub fn with_defaults(name: impl Into<String>, slots: u32) -> Self {
+        Self {
+            name: name.into(),
+            rules: Vec::new(),
+            minimum: 0,
+            maximum: slots,
+            pooling: Pooling::Transaction,
+            priority: 0,
+            weight: 1,
+            queue_length: 200,
+            queue_timeout: Duration::from_secs(60),
+            settings: Vec::new(),
+            cpu: Cpu::Normal,
+            mode: Mode::Enforce,
+            idle_timeout: Some(Duration::from_secs(10 * 60)),
+            server_lifetime: Some(Duration::from_secs(60 * 60)),
+            objective: None,
+        }
+    }
+}
+
+/// Conditions that must all hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatchRule {
+    /// At least one.
+    pub conditions: Vec<MatchCondition>,
+    /// The line of the file that it begins on; zero where there is none.
+    pub line: usize,
+}
+
+impl std::fmt::Display for MatchRule {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let conditions: Vec<String> = self.conditions.iter().map(ToString::to_string).collect();
+        formatter.write_str(&conditions.join(", "))
+    }
+}
+
+/// One condition of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MatchCondition {
+    /// The session's application_name fits the glob.
+    ApplicationName(String),
+    /// The session's user fits the glob.
+    User(String),
+    /// The session's database fits the glob.
+    Database(String),
+    /// The session is in this lane by its names.
+    Lane(String),
+    /// The transaction's first statement is of one of these kinds.
+    Statement(Vec<StatementKind>),
+    /// The statement carries the comment `/*key='value'*/`.
+    Tag {
+        /// The comment's key.
+        key: String,
+        /// The glob that its value fits.
+        value: String,
+    },
+}
+
+impl std::fmt::Display for MatchCondition {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ApplicationName(glob) => write!(formatter, "application_name: {glob}"),
+            Self::User(glob) => write!(formatter, "user: {glob}"),
+            Self::Database(glob) => write!(formatter, "database: {glob}"),
+            Self::Lane(lane) => write!(formatter, "lane: {lane}"),
+            Self::Statement(kinds) => {
+                let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+                write!(formatter, "statement: [{}]", names.join(", "))
+            }
+            Self::Tag { key, value } => write!(formatter, "tag: {{ {key}: {value} }}"),
+        }
+    }
+}
+
+/// What a slot is held for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// A transaction.
+    Transaction,
+    /// The whole session.
+    Session,
+}
+
+/// The operating system's priority for server processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cpu {
+    /// Left alone.
+    Normal,
+    /// Below others.
+    Low,
+    /// Only what others leave.
+    Background,
+}
+
+/// How far a decision is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Decided, counted and done.
+    Enforce,
+    /// Decided and counted.
+    Observe,
+    /// Not even decided.
+    Off,
+}
+
+/// A latency target, relative to the lane's own quiet baseline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Objective {
+    /// How many times the quiet 95th percentile, in thousandths: 1200 is `1.2x`.
+    pub p95_thousandths: u32,
+}
+
+/// While one lane is active, another has fewer slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// How logs and metrics call it.
+    pub name: String,
+    /// The protected lane.
+    pub watched: String,
+    /// When it counts as active.
+    pub activity: Activity,
+    /// How long the throttle holds on after that.
+    pub linger: Duration,
+    /// The lane that yields.
+    pub lane: String,
+    /// What it keeps.
+    pub keeps: Keeps,
+    /// What happens to what it runs.
+    pub running: Running,
+    /// How far the throttle is carried out.
+    pub mode: Mode,
+}
+
+/// When a lane counts as active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// One of its transactions runs or waits.
+    Busy,
+    /// One of its sessions is connected.
+    Connected,
+    /// Someone holds a lease on it.
+    Leased,
+}
+
+/// What a throttled lane keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// So many slots.
+    Slots(u32),
+    /// Its slots for so many percent of the time, 1 to 99.
+    Share(u8),
+}
+
+/// What happens to the running statements of a throttled lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Running {
+    /// They finish.
+    Finish,
+    /// They are cancelled when they run on for so long.
+    CancelAfter(Duration),
+}

@@ -1,0 +1,544 @@
+//! Every key of lanes.yaml: its kind, its default, its meaning. The reader accepts exactly what stands here, the
+//! documentation is printed from here, and tests hold config/lanes.yaml against it.
+
+/// One key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it stands: `*` is a name of the user's choice, `[]` an entry of a list.
+    pub path: &'static str,
+    /// What kind of value it takes.
+    pub kind: &'static str,
+    /// What holds where it is not written.
+    pub default: &'static str,
+    /// What it is for.
+    pub meaning: &'static str,
+}
+
+const fn entry(
+    path: &'static str,
+    kind: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+) -> Entry {
+    Entry {
+        path,
+        kind,
+        default,
+        meaning,
+    }
+}
+
+/// All keys, in the order in which a file is best written.
+pub const ENTRIES: &[Entry] = &[
+    entry(
+        "listen",
+        "address or list",
+        "127.0.0.1:6433",
+        "where clients connect: host:port, or the path of a unix socket; several as a list",
+    ),
+    entry(
+        "http",
+        "address or off",
+        "127.0.0.1:9433",
+        "where /metrics, /healthz and /readyz are served",
+    ),
+    entry(
+        "allow_remote",
+        "true or false",
+        "false",
+        "allows addresses that are not loopback; needs scram-sha-256",
+    ),
+    entry(
+        "upstream",
+        "section",
+        "",
+        "the PostgreSQL server behind the lanes",
+    ),
+    entry(
+        "upstream.url",
+        "URL",
+        "postgresql://localhost:5432",
+        "the server's address; user, password and a unix socket directory as the host are accepted",
+    ),
+    entry(
+        "upstream.slots",
+        "number",
+        "40",
+        "server connections of all lanes together; keep it below max_connections",
+    ),
+    entry(
+        "upstream.connect_timeout",
+        "duration",
+        "5s",
+        "how long opening a server connection may take",
+    ),
+    entry(
+        "upstream.password",
+        "env or file",
+        "none",
+        "the password for PostgreSQL where a user has no upstream_password",
+    ),
+    entry(
+        "upstream.password.env",
+        "name",
+        "",
+        "the environment variable that holds it",
+    ),
+    entry(
+        "upstream.password.file",
+        "path",
+        "",
+        "the file that holds it, readable by its owner alone",
+    ),
+    entry(
+        "upstream.unix_socket",
+        "auto, off or path",
+        "auto",
+        "auto: a local server is reached through its unix socket where there is one",
+    ),
+    entry("auth", "section", "", "how clients prove who they are"),
+    entry(
+        "auth.method",
+        "trust or scram-sha-256",
+        "trust",
+        "trust takes every local client at its word; scram-sha-256 checks users' passwords",
+    ),
+    entry(
+        "databases",
+        "mapping by name",
+        "{}",
+        "databases that are known under other names too",
+    ),
+    entry("databases.*", "section", "", "the database's real name"),
+    entry(
+        "databases.*.aliases",
+        "list of names",
+        "[]",
+        "names that clients use and that mean this database",
+    ),
+    entry(
+        "users",
+        "mapping by name",
+        "{}",
+        "users with a password or with other names",
+    ),
+    entry("users.*", "section", "", "the user's real name"),
+    entry(
+        "users.*.password",
+        "env, file or verifier",
+        "none",
+        "what the client must prove: from the environment, a file, or a SCRAM-SHA-256 verifier",
+    ),
+    entry(
+        "users.*.password.env",
+        "name",
+        "",
+        "the environment variable that holds it",
+    ),
+    entry(
+        "users.*.password.file",
+        "path",
+        "",
+        "the file that holds it, readable by its owner alone",
+    ),
+    entry(
+        "users.*.aliases",
+        "list of names, or of name and password",
+        "[]",
+        "names that clients use and that mean this user",
+    ),
+    entry("users.*.aliases[].name", "name", "", "the alias"),
+    entry(
+        "users.*.aliases[].password",
+        "env, file or verifier",
+        "the user's",
+        "the alias's own password",
+    ),
+    entry(
+        "users.*.aliases[].password.env",
+        "name",
+        "",
+        "the environment variable that holds it",
+    ),
+    entry(
+        "users.*.aliases[].password.file",
+        "path",
+        "",
+        "the file that holds it, readable by its owner alone",
+    ),
+    entry(
+        "users.*.upstream_password",
+        "env or file",
+        "upstream.password",
+        "the user's password at PostgreSQL",
+    ),
+    entry(
+        "users.*.upstream_password.env",
+        "name",
+        "",
+        "the environment variable that holds it",
+    ),
+    entry(
+        "users.*.upstream_password.file",
+        "path",
+        "",
+        "the file that holds it, readable by its owner alone",
+    ),
+    entry("limits", "section", "", "bounds on what clients may hold"),
+    entry(
+        "limits.clients",
+        "number",
+        "10000",
+        "clients connected at once; the next one is answered 53300",
+    ),
+    entry(
+        "limits.login_timeout",
+        "duration",
+        "15s",
+        "how long a client may take to log in",
+    ),
+    entry(
+        "limits.message_before_slot",
+        "size",
+        "1MB",
+        "the largest statement that is held in memory while it waits for a slot; the rest of a larger one stays in the socket",
+    ),
+    entry(
+        "limits.client_idle_in_transaction",
+        "duration or off",
+        "off",
+        "a client that is silent inside a transaction for so long loses its connection, so that its slot comes back",
+    ),
+    entry(
+        "limits.slow_reader",
+        "duration or off",
+        "off",
+        "a client that leaves its result unread for so long loses its connection, so that its slot comes back",
+    ),
+    entry(
+        "limits.cancels",
+        "number",
+        "64",
+        "cancel requests in progress at once",
+    ),
+    entry("shutdown", "section", "", "how the proxy ends"),
+    entry(
+        "shutdown.grace",
+        "duration",
+        "30s",
+        "how long running transactions may take to finish after SIGTERM",
+    ),
+    entry("reload", "section", "", "how a changed file takes effect"),
+    entry(
+        "reload.watch",
+        "true or false",
+        "true",
+        "a changed lanes.yaml takes effect by itself; false leaves it to SIGHUP",
+    ),
+    entry(
+        "logging",
+        "section",
+        "",
+        "what is logged, on standard error",
+    ),
+    entry(
+        "logging.format",
+        "human or json",
+        "human",
+        "lines for people or for machines",
+    ),
+    entry(
+        "logging.level",
+        "error, warn, info, debug or trace",
+        "info",
+        "how much is logged",
+    ),
+    entry(
+        "lanes",
+        "mapping by name, in order",
+        "those of the default file",
+        "the classes of work; the first lane with a matching rule takes a transaction, `default` takes the rest",
+    ),
+    entry("lanes.*", "section", "", "the lane's name"),
+    entry(
+        "lanes.*.match",
+        "list of rules",
+        "[]",
+        "which work belongs here; one rule's conditions must all hold, one rule is enough",
+    ),
+    entry(
+        "lanes.*.match[].application_name",
+        "glob",
+        "",
+        "the session's application_name; * is any text, ? one character",
+    ),
+    entry("lanes.*.match[].user", "glob", "", "the session's user"),
+    entry(
+        "lanes.*.match[].database",
+        "glob",
+        "",
+        "the session's database",
+    ),
+    entry(
+        "lanes.*.match[].lane",
+        "lane",
+        "",
+        "the lane that the session is in by its names; beside statement or tag",
+    ),
+    entry(
+        "lanes.*.match[].statement",
+        "list of kinds",
+        "",
+        "the first statement of the transaction: DELETE, VACUUM, CREATE INDEX, ...",
+    ),
+    entry(
+        "lanes.*.match[].tag",
+        "mapping",
+        "",
+        "a comment such as /*job='compaction'*/ in the statement",
+    ),
+    entry(
+        "lanes.*.slots",
+        "section",
+        "",
+        "how many server connections the lane has",
+    ),
+    entry(
+        "lanes.*.slots.min",
+        "number",
+        "0",
+        "slots that no other lane can take for long",
+    ),
+    entry(
+        "lanes.*.slots.max",
+        "number",
+        "upstream.slots",
+        "slots that the lane never goes beyond",
+    ),
+    entry(
+        "lanes.*.pooling",
+        "transaction or session",
+        "transaction",
+        "whether a slot is held for a transaction or for the session",
+    ),
+    entry(
+        "lanes.*.priority",
+        "number",
+        "0",
+        "the lane with the higher number is served first",
+    ),
+    entry(
+        "lanes.*.weight",
+        "number",
+        "1",
+        "shares between lanes of the same priority",
+    ),
+    entry(
+        "lanes.*.queue",
+        "section",
+        "",
+        "transactions that wait for a slot",
+    ),
+    entry(
+        "lanes.*.queue.length",
+        "number",
+        "200",
+        "how many may wait; the next one is answered 53300",
+    ),
+    entry(
+        "lanes.*.queue.timeout",
+        "duration",
+        "60s",
+        "how long one may wait; then it is answered 57014",
+    ),
+    entry(
+        "lanes.*.settings",
+        "mapping",
+        "{}",
+        "PostgreSQL settings that the lane's connections start with, passed as written",
+    ),
+    entry(
+        "lanes.*.cpu",
+        "normal, low or background",
+        "normal",
+        "the operating system's priority for the lane's server processes, on the same host",
+    ),
+    entry(
+        "lanes.*.mode",
+        "enforce, observe or off",
+        "enforce",
+        "observe counts what the lane's bounds would hold back, and holds nothing back",
+    ),
+    entry(
+        "lanes.*.idle_timeout",
+        "duration",
+        "10m",
+        "an idle server connection is closed after so long; 0 keeps it",
+    ),
+    entry(
+        "lanes.*.server_lifetime",
+        "duration",
+        "1h",
+        "a server connection is replaced after so long, between transactions; 0 keeps it",
+    ),
+    entry(
+        "lanes.*.objective",
+        "section",
+        "none",
+        "the lane's latency target",
+    ),
+    entry(
+        "lanes.*.objective.p95",
+        "ratio",
+        "none",
+        "the 95th percentile relative to the lane's own quiet baseline, such as 1.2x",
+    ),
+    entry(
+        "throttles",
+        "list",
+        "those of the default file, where the lanes are too",
+        "what yields to what",
+    ),
+    entry(
+        "throttles[].name",
+        "text",
+        "X yields to Y",
+        "how logs and metrics call it",
+    ),
+    entry("throttles[].while", "section", "", "when it holds"),
+    entry("throttles[].while.lane", "lane", "", "the protected lane"),
+    entry(
+        "throttles[].while.is",
+        "busy, connected or leased",
+        "busy",
+        "busy: a transaction runs or waits; connected: a session is there; leased: a lease is held",
+    ),
+    entry(
+        "throttles[].while.linger",
+        "duration",
+        "0",
+        "how long it holds on after that",
+    ),
+    entry("throttles[].lane", "lane", "", "the lane that yields"),
+    entry(
+        "throttles[].slots",
+        "number or share",
+        "0",
+        "what it keeps: no slot, some slots, or a share of the time such as 25%",
+    ),
+    entry(
+        "throttles[].running",
+        "finish or cancel_after",
+        "finish",
+        "what happens to its running statements",
+    ),
+    entry(
+        "throttles[].running.cancel_after",
+        "duration",
+        "",
+        "they are cancelled when they run on for so long",
+    ),
+    entry(
+        "throttles[].mode",
+        "enforce, observe or off",
+        "enforce",
+        "observe counts what it would hold back, and holds nothing back",
+    ),
+];
+
+/// Whether the pattern is a documented key.
+pub(crate) fn has(pattern: &str) -> bool {
+    ENTRIES.iter().any(|entry| entry.path == pattern)
+}
+
+/// Whether any documented key is called so, wherever it stands.
+pub(crate) fn is_key(name: &str) -> bool {
+    ENTRIES
+        .iter()
+        .any(|entry| entry.path.rsplit('.').next() == Some(name))
+}
+
+/// The keys right under the pattern, in the order of the reference.
+pub(crate) fn keys_of(pattern: &str) -> Vec<&'static str> {
+    ENTRIES
+        .iter()
+        .filter_map(|entry| {
+            let rest = if pattern.is_empty() {
+                entry.path
+            } else {
+                entry.path.strip_prefix(pattern)?.strip_prefix('.')?
+            };
+            (!rest.contains(['.', '*', '['])).then_some(rest)
+        })
+        .collect()
+}
+
+/// The reference as text: one key a paragraph, for `pglanes check --reference` and the documentation.
+pub fn text() -> String {
+    let mut out = String::new();
+    for entry in ENTRIES {
+        out.push_str(entry.path);
+        out.push_str("\n    ");
+        out.push_str(entry.kind);
+        if !entry.default.is_empty() {
+            out.push_str("; default: ");
+            out.push_str(entry.default);
+        }
+        out.push_str("\n    ");
+        out.push_str(entry.meaning);
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::testing::{MAXIMAL, asked_by};
+
+    #[test]
+    fn the_reader_asks_for_every_documented_key() {
+        let asked = asked_by(MAXIMAL);
+        let documented: BTreeSet<String> = ENTRIES
+            .iter()
+            // `lanes.*` documents the name itself, not a key.
+            .filter(|entry| !entry.path.ends_with(".*"))
+            .map(|entry| entry.path.to_owned())
+            .collect();
+        assert_eq!(asked, documented);
+    }
+
+    #[test]
+    fn every_documented_key_appears_in_the_default_file() {
+        for entry in ENTRIES {
+            let key = entry.path.rsplit('.').next().unwrap_or(entry.path);
+            let key = key.trim_end_matches("[]");
+            if key == "*" {
+                continue;
+            }
+            let found = crate::DEFAULT_FILE.lines().any(|line| {
+                line.split([' ', '{', '[', ',', '-', '#'])
+                    .any(|word| word == format!("{key}:"))
+            });
+            assert!(
+                found,
+                "config/lanes.yaml does not show `{key}` ({})",
+                entry.path
+            );
+        }
+    }
+
+    #[test]
+    fn no_key_is_documented_twice_and_none_without_a_meaning() {
+        let paths: BTreeSet<&str> = ENTRIES.iter().map(|entry| entry.path).collect();
+        assert_eq!(paths.len(), ENTRIES.len());
+        assert!(
+            ENTRIES
+                .iter()
+                .all(|entry| !entry.meaning.is_empty() && !entry.kind.is_empty())
+        );
+        assert!(text().contains("lanes.*.slots.max\n    number; default: upstream.slots\n"));
+    }
+}

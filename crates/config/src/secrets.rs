@@ -1,0 +1,191 @@
+//! Where passwords come from: the environment or a file, never lanes.yaml itself. Errors name the variable or the
+//! file and never what is in it.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use pglanes_auth::Secret;
+use pglanes_auth::StoredCredential;
+
+use crate::diagnostic::quoted;
+use crate::reader::{Reading, Section};
+use crate::yaml::{Node, Value};
+
+/// The largest secret that is read from a file, in bytes.
+const MAXIMUM_SECRET_BYTES: u64 = 4096;
+
+/// The world that a lanes.yaml refers to. [`Process`] is the real one; tests bring their own.
+pub trait Surroundings {
+    /// An environment variable, if it is set and is UTF-8.
+    fn variable(&self, name: &str) -> Option<Secret<String>>;
+
+    /// The text of a secret's file.
+    ///
+    /// # Errors
+    /// Why it cannot be used, in words that do not repeat its content.
+    fn secret_file(&self, path: &Path) -> Result<Secret<String>, String>;
+}
+
+/// This process: its environment, and files relative to where lanes.yaml lies.
+#[derive(Clone, Debug, Default)]
+pub struct Process {
+    /// The folder that relative paths start from.
+    pub folder: PathBuf,
+}
+
+impl Surroundings for Process {
+    fn variable(&self, name: &str) -> Option<Secret<String>> {
+        std::env::var(name).ok().map(Secret::new)
+    }
+
+    fn secret_file(&self, path: &Path) -> Result<Secret<String>, String> {
+        let path = self.folder.join(path);
+        let shown = path.display();
+        let file = File::open(&path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+        let facts = file
+            .metadata()
+            .map_err(|error| format!("{shown} cannot be read: {error}"))?;
+        if !facts.is_file() {
+            return Err(format!("{shown} is not a regular file"));
+        }
+        owner_alone(&facts, &path)?;
+        // Room from the start: a string that grows leaves copies of the secret behind.
+        let mut text = String::with_capacity(MAXIMUM_SECRET_BYTES as usize + 64);
+        let read = file
+            .take(MAXIMUM_SECRET_BYTES + 1)
+            .read_to_string(&mut text);
+        let text = Secret::new(text);
+        read.map_err(|_| format!("{shown} is not text in UTF-8"))?;
+        if text.expose().len() as u64 > MAXIMUM_SECRET_BYTES {
+            return Err(format!(
+                "{shown} has more than {MAXIMUM_SECRET_BYTES} bytes; it is not a password"
+            ));
+        }
+        Ok(text)
+    }
+}
+
+/// Refuses a file that others on the machine may read.
+#[cfg(unix)]
+fn owner_alone(facts: &std::fs::Metadata, path: &Path) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt;
+    // A group may be meant (a secret mounted for a service's group); the world never is.
+    if facts.permissions().mode() & 0o007 != 0 {
+        let shown = path.display();
+        return Err(format!(
+            "{shown} is open to every user of this machine; run: chmod 600 {shown}"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn owner_alone(_: &std::fs::Metadata, _: &Path) -> Result<(), String> {
+    Ok(())
+}
+
+/// What may stand for a secret at a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inline {
+    /// Nothing but `{ env: ... }` or `{ file: ... }`.
+    Refused,
+    /// A SCRAM verifier may be written out: it does not reveal the password.
+    Verifier,
+}
+
+impl Reading<'_> {
+    /// The client's password or verifier under `key`.
+    pub(crate) fn credential(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+    ) -> Option<StoredCredential> {
+        let node = self.value(section, key)?;
+        // The reference's keys below are asked for even where a verifier is written out.
+        let place = node.place;
+        let secret = self.secret_at(section, key, node, Inline::Verifier)?;
+        match StoredCredential::parse(secret.expose()) {
+            Ok(credential) => Some(credential),
+            Err(error) => {
+                self.problem(place, format!("`{key}` of {}: {error}", section.title));
+                None
+            }
+        }
+    }
+
+    /// The password for PostgreSQL under `key`.
+    pub(crate) fn password(&mut self, section: &Section<'_>, key: &str) -> Option<Secret<String>> {
+        let node = self.value(section, key)?;
+        let secret = self.secret_at(section, key, node, Inline::Refused)?;
+        if secret.expose().is_empty() {
+            self.problem(
+                node.place,
+                format!("`{key}` of {}: the password is empty", section.title),
+            );
+            return None;
+        }
+        Some(secret)
+    }
+
+    fn secret_at(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        node: &Node,
+        inline: Inline,
+    ) -> Option<Secret<String>> {
+        if let Value::Word(text) = &node.value {
+            if inline == Inline::Verifier && text.starts_with("SCRAM-SHA-256$") {
+                return Some(Secret::new(text.clone()));
+            }
+            let message = format!(
+                "`{key}` of {} is written out; a password never stands in this file: name its source, `{key}: {{ env: NAME }}` or `{key}: {{ file: PATH }}`",
+                section.title
+            );
+            self.problem(node.place, message);
+            return None;
+        }
+        let source = self.subsection(section, key)?;
+        let variable = self.word(&source, "env");
+        let file = self.word(&source, "file");
+        match (variable, file) {
+            (Some(variable), None) => {
+                let found = self.surroundings.variable(variable.text);
+                if found.is_none() {
+                    let message = format!(
+                        "the environment variable {} is not set",
+                        quoted(variable.text)
+                    );
+                    self.problem(variable.place, message);
+                }
+                found
+            }
+            (None, Some(file)) => match self.surroundings.secret_file(Path::new(file.text)) {
+                // Editors end a file with a line break; no password does.
+                Ok(text) => Some(Secret::new(
+                    text.expose().trim_end_matches(['\r', '\n']).to_owned(),
+                )),
+                Err(message) => {
+                    self.problem(file.place, message);
+                    None
+                }
+            },
+            _ => {
+                // A misspelt key was reported already.
+                if source
+                    .entries()
+                    .iter()
+                    .all(|(key, _)| ["env", "file"].contains(&key.name.as_str()))
+                {
+                    let message = format!(
+                        "{} is `env: NAME` or `file: PATH`, one of the two",
+                        source.title
+                    );
+                    self.problem(source.place, message);
+                }
+                None
+            }
+        }
+    }
+}

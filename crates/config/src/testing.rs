@@ -1,0 +1,115 @@
+//! What the tests of this crate share: a world of secrets that needs no environment, and a file with every key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use pglanes_auth::Secret;
+
+use crate::diagnostic::{ConfigError, Text};
+use crate::model::Config;
+use crate::reader::Reading;
+use crate::secrets::Surroundings;
+
+/// What every secret of the tests holds; it must never be seen.
+pub(crate) const CANARY: &str = "canary-Zx81";
+
+/// Variables `CANARY*` are set, the file `canary.secret` is there; nothing else is.
+pub(crate) struct World {
+    variables: BTreeMap<&'static str, String>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let canary = |number: u8| format!("{CANARY}-{number}");
+        Self {
+            variables: BTreeMap::from([
+                ("CANARY_1", canary(1)),
+                ("CANARY_2", canary(2)),
+                ("CANARY_3", canary(3)),
+                ("MD5", format!("md5{}", "0".repeat(32))),
+                ("EMPTY", String::new()),
+            ]),
+        }
+    }
+}
+
+impl Surroundings for World {
+    fn variable(&self, name: &str) -> Option<Secret<String>> {
+        self.variables
+            .get(name)
+            .map(|value| Secret::new(value.clone()))
+    }
+
+    fn secret_file(&self, path: &Path) -> Result<Secret<String>, String> {
+        match path.to_str() {
+            Some("canary.secret") => Ok(Secret::new(format!("{CANARY}-file\n"))),
+            _ => Err(format!("{} cannot be read: no such file", path.display())),
+        }
+    }
+}
+
+/// Reads a text as `lanes.yaml` in the tests' world.
+pub(crate) fn read(source: &str) -> Result<Config, ConfigError> {
+    crate::parse("lanes.yaml", source, &World::new())
+}
+
+/// The reference paths that reading this text asks for.
+pub(crate) fn asked_by(source: &str) -> BTreeSet<String> {
+    let text = Text {
+        file: "lanes.yaml",
+        source,
+    };
+    let tree = crate::yaml::parse(&text).unwrap();
+    let world = World::new();
+    let mut reading = Reading::new(text, &world);
+    crate::read::config(&mut reading, &tree, None).unwrap();
+    assert_eq!(reading.problems, []);
+    reading.asked
+}
+
+/// Every section and every form, so that a reading of it asks for every key.
+pub(crate) const MAXIMAL: &str = "
+listen: [127.0.0.1:6433, /tmp]
+http: off
+allow_remote: false
+upstream:
+  url: postgresql://app@localhost:5432/db
+  slots: 20
+  connect_timeout: 2s
+  password: { env: CANARY_1 }
+  unix_socket: off
+auth: { method: scram-sha-256 }
+databases:
+  real: { aliases: [old, older] }
+users:
+  me:
+    password: { env: CANARY_2 }
+    upstream_password: { file: canary.secret }
+    aliases:
+      - plain
+      - { name: named, password: { env: CANARY_3 } }
+limits: { clients: 10, login_timeout: 1s, message_before_slot: 64kB, client_idle_in_transaction: 5m, slow_reader: 1m, cancels: 2 }
+shutdown: { grace: 0 }
+reload: { watch: off }
+logging: { format: json, level: debug }
+lanes:
+  default: { mode: observe }
+  first:
+    match:
+      - { application_name: 'a*', user: u, database: d }
+      - { lane: second, statement: [delete, create  index], tag: { job: x } }
+    slots: { min: 1, max: 2 }
+    pooling: session
+    priority: -5
+    weight: 3
+    queue: { length: 0, timeout: 1m }
+    settings: { jit: on, statement_timeout: 0, work_mem: 64MB, x.empty: '', x.hex: 0x10, x.quoted: 'yes' }
+    cpu: low
+    mode: off
+    idle_timeout: 0
+    server_lifetime: off
+    objective: { p95: 1.25x }
+  second: { match: [{ user: s }] }
+throttles:
+  - { name: t, while: { lane: first, is: leased, linger: 1s }, lane: second, slots: 25%, running: { cancel_after: 5s }, mode: observe }
+";

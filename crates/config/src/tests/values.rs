@@ -1,0 +1,363 @@
+//! What a file means.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pglanes_lanes::classify::StatementKind;
+
+use crate::testing::{MAXIMAL, World, read};
+use crate::*;
+
+#[test]
+fn both_example_files_hold() {
+    for file in ["lanes.yaml", "lanes.m4.yaml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../config")
+            .join(file);
+        let config = load(&path).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(config.warnings, [], "{file}");
+        let (policy, _) = config.policy(None);
+        assert_eq!(policy.validate(), Ok(()));
+    }
+}
+
+#[test]
+fn the_default_file_says_what_an_empty_one_means() {
+    // The defaults that the commented file shows are those of the code.
+    for empty in [
+        "",
+        "# nothing\n",
+        "{}",
+        "---\n",
+        "reload: { watch: true }\n",
+    ] {
+        assert_eq!(read(empty).unwrap(), Config::default(), "{empty:?}");
+    }
+}
+
+#[test]
+fn the_default_lanes_give_way_to_a_smaller_total() {
+    let config = read("upstream: { slots: 3 }").unwrap();
+    assert!(
+        config
+            .lanes
+            .iter()
+            .all(|lane| lane.maximum <= 3 && lane.minimum == 0)
+    );
+    let config = read("upstream: { slots: 10 }").unwrap();
+    assert_eq!(config.lane("evaluation").unwrap().minimum, 4);
+}
+
+#[test]
+fn every_key_is_understood() {
+    let config = read(MAXIMAL).unwrap();
+    assert_eq!(
+        config.listen,
+        [
+            ListenAddress::Tcp("127.0.0.1:6433".parse().unwrap()),
+            ListenAddress::Unix(PathBuf::from("/tmp/.s.PGSQL.6433"))
+        ]
+    );
+    assert_eq!(config.http, None);
+    assert_eq!(config.upstream.slots, 20);
+    assert_eq!(config.upstream.connect_timeout, Duration::from_secs(2));
+    assert_eq!(config.upstream.unix_socket, UnixSocket::Off);
+    assert_eq!(config.upstream.user.as_deref(), Some("app"));
+    assert_eq!(config.upstream.database.as_deref(), Some("db"));
+    assert_eq!(config.authentication, Authentication::ScramSha256);
+    assert_eq!(config.databases[0].aliases, ["old", "older"]);
+    assert_eq!(config.limits.clients, 10);
+    assert_eq!(config.limits.message_before_slot, 65536);
+    assert_eq!(
+        config.limits.client_idle_in_transaction,
+        Some(Duration::from_secs(300))
+    );
+    assert_eq!(config.limits.slow_reader, Some(Duration::from_secs(60)));
+    assert_eq!(config.shutdown_grace, Duration::ZERO);
+    assert_eq!(config.reload, Reload::OnSignal);
+    assert_eq!(
+        config.logging,
+        Logging {
+            format: LogFormat::Json,
+            level: LogLevel::Debug
+        }
+    );
+}
+
+#[test]
+fn lanes_keep_their_order_and_default_goes_last() {
+    let config = read(MAXIMAL).unwrap();
+    let names: Vec<&str> = config.lanes.iter().map(|lane| lane.name.as_str()).collect();
+    assert_eq!(names, ["first", "second", "default"]);
+    let lane = &config.lanes[0];
+    assert_eq!(
+        (lane.minimum, lane.maximum, lane.priority, lane.weight),
+        (1, 2, -5, 3)
+    );
+    assert_eq!(
+        (lane.queue_length, lane.queue_timeout),
+        (0, Duration::from_secs(60))
+    );
+    assert_eq!(
+        (lane.pooling, lane.cpu, lane.mode),
+        (Pooling::Session, Cpu::Low, Mode::Off)
+    );
+    assert_eq!((lane.idle_timeout, lane.server_lifetime), (None, None));
+    assert_eq!(
+        lane.objective,
+        Some(Objective {
+            p95_thousandths: 1250
+        })
+    );
+    assert_eq!(
+        lane.rules[1].conditions,
+        [
+            MatchCondition::Lane("second".to_owned()),
+            MatchCondition::Statement(vec![StatementKind::Delete, StatementKind::CreateIndex]),
+            MatchCondition::Tag {
+                key: "job".to_owned(),
+                value: "x".to_owned()
+            },
+        ]
+    );
+    let throttle = &config.throttles[0];
+    assert_eq!(throttle.keeps, Keeps::Share(25));
+    assert_eq!(
+        throttle.running,
+        Running::CancelAfter(Duration::from_secs(5))
+    );
+    assert_eq!(
+        (throttle.activity, throttle.mode),
+        (Activity::Leased, Mode::Observe)
+    );
+}
+
+#[test]
+fn settings_reach_postgresql_as_they_are_written() {
+    for written in [
+        "on",
+        "off",
+        "yes",
+        "no",
+        "true",
+        "True",
+        "y",
+        "n",
+        "0",
+        "007",
+        "0x10",
+        "0o17",
+        "1e3",
+        "1_000",
+        "1.50",
+        ".5",
+        "+1",
+        "-1",
+        "60s",
+        "64MB",
+        "12:30:45",
+        "2024-01-01",
+        "read committed",
+        ".inf",
+        "nan",
+    ] {
+        let source = format!("lanes: {{ a: {{ settings: {{ x: {written}, y: 1 }} }} }} # é");
+        let config = read(&source).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(
+            config.envelope("a")[0],
+            ("x".to_owned(), written.to_owned())
+        );
+        let source = format!("# é\nlanes:\n  a:\n    settings:\n      x: {written}   # why\n");
+        assert_eq!(read(&source).unwrap().envelope("a")[0].1, written);
+        // Behind an anchor it is the same text.
+        let source = format!(
+            "lanes:\n  a: {{ settings: &same {{ x: {written} }} }}\n  b: {{ settings: *same }}\n"
+        );
+        assert_eq!(read(&source).unwrap().envelope("b")[0].1, written);
+    }
+    for (written, expected) in [
+        ("''", ""),
+        ("'on'", "on"),
+        ("\"a\\u00e9\"", "aé"),
+        ("'it''s'", "it's"),
+    ] {
+        let config = read(&format!(
+            "lanes: {{ a: {{ settings: {{ x: {written} }} }} }}"
+        ))
+        .unwrap();
+        assert_eq!(config.envelope("a")[0].1, expected);
+    }
+}
+
+#[test]
+fn anchors_and_merge_keys_save_repetition() {
+    let config = read(
+        "lanes:\n  a: { settings: &usual { work_mem: 1MB, jit: off } }\n  b: { settings: { <<: *usual, work_mem: 2MB } }\n",
+    )
+    .unwrap();
+    let mut settings = config.envelope("b").to_vec();
+    settings.sort();
+    let expected = [("jit", "off"), ("work_mem", "2MB")];
+    assert_eq!(
+        settings,
+        expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+}
+
+#[test]
+fn listen_addresses() {
+    for (written, expected) in [
+        ("127.0.0.1:7000", "127.0.0.1:7000"),
+        ("localhost:7000", "127.0.0.1:7000"),
+        ("'[::1]:7000'", "[::1]:7000"),
+        ("127.0.0.1:0", "127.0.0.1:0"),
+    ] {
+        let config = read(&format!("listen: {written}")).unwrap();
+        assert_eq!(
+            config.listen,
+            [ListenAddress::Tcp(expected.parse().unwrap())]
+        );
+    }
+    let config = read("listen: /run/pglanes/.s.PGSQL.5432").unwrap();
+    assert_eq!(
+        config.listen,
+        [ListenAddress::Unix("/run/pglanes/.s.PGSQL.5432".into())]
+    );
+}
+
+#[test]
+fn a_local_upstream_names_the_sockets_to_try() {
+    let sockets = |source: &str| -> Vec<String> {
+        let sockets = read(source).unwrap().upstream.unix_sockets();
+        sockets
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect()
+    };
+    assert_eq!(
+        sockets("upstream: { url: 'postgresql://localhost:5433' }"),
+        ["/var/run/postgresql/.s.PGSQL.5433", "/tmp/.s.PGSQL.5433"]
+    );
+    assert!(sockets("upstream: { url: 'postgresql://db.example' }").is_empty());
+    assert!(sockets("upstream: { unix_socket: off }").is_empty());
+    assert_eq!(
+        sockets("upstream: { unix_socket: /s }"),
+        ["/s/.s.PGSQL.5432"]
+    );
+    assert_eq!(
+        sockets("upstream: { unix_socket: /s/.s.PGSQL.1 }"),
+        ["/s/.s.PGSQL.1"]
+    );
+    assert_eq!(
+        sockets("upstream: { url: 'postgresql:///?host=/tmp', unix_socket: off }"),
+        ["/tmp/.s.PGSQL.5432"]
+    );
+}
+
+#[test]
+fn aliases_lead_to_the_real_name() {
+    let config = read(MAXIMAL).unwrap();
+    assert_eq!(config.real_database("old"), ("real", NameUsed::Alias));
+    assert_eq!(config.real_database("real"), ("real", NameUsed::Real));
+    assert_eq!(config.real_database("other"), ("other", NameUsed::Real));
+    let me = config.real_user("me");
+    let plain = config.real_user("plain");
+    let named = config.real_user("named");
+    assert_eq!((plain.name, plain.used), ("me", NameUsed::Alias));
+    assert_eq!(plain.credential, me.credential);
+    assert_ne!(named.credential, me.credential);
+    assert!(config.real_user("stranger").credential.is_none());
+    assert_ne!(
+        config.upstream_password("me"),
+        config.upstream_password("stranger")
+    );
+}
+
+#[test]
+fn doubts_are_warnings_with_their_place() {
+    for (source, line, expected) in [
+        (
+            "lanes:\n  a: { match: [{ user: 'x*' }] }\n  b: { match: [{ user: xy }] }\n",
+            3,
+            "never matches",
+        ),
+        (
+            "lanes:\n  a: { settings: { statment_timeout: 1s } }\n",
+            2,
+            "is `statement_timeout` meant?",
+        ),
+        (
+            "lanes:\n  a: { settings: { track_io_timing: on } }\n",
+            2,
+            "for superusers",
+        ),
+        (
+            "users:\n  me: { password: { env: CANARY_1 } }\n",
+            2,
+            "is not checked",
+        ),
+        (
+            "lanes:\n  a: { slots: { max: 2 } }\n  b: {}\nthrottles:\n  - { while: { lane: b }, lane: a, slots: 2 }\n",
+            5,
+            "does nothing",
+        ),
+    ] {
+        let config = read(source).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(config.warnings.len(), 1, "{source}: {:?}", config.warnings);
+        assert_eq!(config.warnings[0].line, line, "{}", config.warnings[0]);
+        assert!(
+            config.warnings[0].message.contains(expected),
+            "{}",
+            config.warnings[0]
+        );
+    }
+}
+
+#[test]
+fn a_reload_says_what_changes_and_when() {
+    let old =
+        read("lanes: { a: { slots: { max: 4 }, settings: { work_mem: 1MB, app.token: one } } }")
+            .unwrap();
+    let new = read("listen: 127.0.0.1:7000\nlanes: { a: { slots: { max: 5 }, settings: { work_mem: 2MB, app.token: two } }, b: {} }").unwrap();
+    let difference = Difference::between(&old, &new);
+    let restart: Vec<&str> = difference.restart().collect();
+    assert_eq!(
+        restart,
+        ["listen: [Tcp(127.0.0.1:6433)] -> [Tcp(127.0.0.1:7000)]"]
+    );
+    let live: Vec<&str> = difference.live().collect();
+    assert_eq!(
+        live,
+        [
+            "lane a: slots.max: 4 -> 5",
+            "lane a: settings -work_mem=1MB -app.token=*** +work_mem=2MB +app.token=*** (its connections are replaced between transactions)",
+            "lane b: new",
+        ]
+    );
+    assert!(Difference::between(&old, &old).is_empty());
+}
+
+#[test]
+fn a_file_is_read_from_disk_with_its_name_in_errors() {
+    let folder = std::env::temp_dir().join(format!("pglanes-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("broken.yaml");
+    std::fs::write(&path, b"listen: \xff\n").unwrap();
+    let error = load(&path).unwrap_err().to_string();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(
+        error,
+        format!("{}: is not text in UTF-8 (line 1)", path.display())
+    );
+    let error = load(&path).unwrap_err().to_string();
+    assert!(
+        error.starts_with(&format!("{}: cannot be read", path.display())),
+        "{error}"
+    );
+    assert!(
+        parse("x.yaml", "listen: nowhere", &World::new())
+            .unwrap_err()
+            .to_string()
+            .starts_with("x.yaml:1:9: ")
+    );
+}
