@@ -190,6 +190,19 @@ fn settings_reach_postgresql_as_they_are_written() {
 }
 
 #[test]
+fn windows_editors_change_nothing() {
+    for source in [
+        "\u{feff}lanes: { a: { settings: { x: on, y: 0 } } }",
+        "\u{feff}# é\r\nlanes:\r\n  a:\r\n    settings:\r\n      x: on\r\n      y: 0\r\n",
+    ] {
+        let config = read(source).unwrap_or_else(|error| panic!("{error}"));
+        let expected = [("x", "on"), ("y", "0")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(config.envelope("a"), expected, "{source:?}");
+    }
+}
+
+#[test]
 fn anchors_and_merge_keys_save_repetition() {
     let config = read(
         "lanes:\n  a: { settings: &usual { work_mem: 1MB, jit: off } }\n  b: { settings: { <<: *usual, work_mem: 2MB } }\n",
