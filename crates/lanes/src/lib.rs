@@ -1,1 +1,34 @@
-//! Classifier, scheduler and throttles: decides which transaction runs when. Pure, std only.
+//! Decides which transaction runs when: classifier, scheduler, throttles.
+//!
+//! This is the deterministic half of the proxy. It opens no socket, reads no clock, starts no thread and draws no random
+//! number: the owner says what happened and when ([`Input`], [`Time`]), asks what is to be done ([`Output`]) and when to come
+//! back ([`Scheduler::poll_timeout`]). The same inputs give the same outputs, which is what lets it be property-tested,
+//! simulated by the million (feature `sim`), and replayed.
+//!
+//! What it is not: it knows nothing of PostgreSQL's protocol, of sessions beyond their number, or of what an error said.
+//!
+//! Three types matter: [`Policy`] is what to keep, [`Scheduler`] keeps it, and [`classify::Classifier`] says which lane a
+//! session, or one transaction of it, belongs to.
+
+pub mod classify;
+mod ids;
+mod input;
+mod output;
+mod policy;
+mod scheduler;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
+mod time;
+
+pub use ids::{LaneId, PoolId, ServerId, TicketId};
+pub use input::{Input, OpenVerdict};
+pub use output::{Output, Rejection};
+pub use policy::{
+    Condition, DEFAULT_MAX_WAITING, DUTY_PERIOD, Effect, LanePolicy, MAX_LANES, MAX_THROTTLES,
+    MAX_TOTAL_SLOTS, MAX_WEIGHT, Mode, Policy, PolicyError, Running, ThrottlePolicy,
+};
+pub use scheduler::{
+    BACKOFF_FIRST, BACKOFF_LONGEST, LaneSnapshot, MAX_BACKOFFS, REOPEN_LAG, Scheduler, Snapshot,
+    ThrottleSnapshot,
+};
+pub use time::Time;

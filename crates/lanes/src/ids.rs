@@ -1,0 +1,43 @@
+//! The names by which the owner and the scheduler speak of things.
+
+/// A lane, by its place in [`Policy::lanes`](crate::Policy). Stable over reloads: lanes are appended and retired, never moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId(pub u16);
+
+impl LaneId {
+    /// The lane's place in the policy's list.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One transaction's request for a slot. Chosen by the owner; unique among the requests that still wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TicketId(pub u64);
+
+/// A server connection. Chosen by the scheduler: the low half is its place in a table, the high half counts the uses of
+/// that place, so that an answer about a connection that is gone never meets its successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerId(pub u64);
+
+impl ServerId {
+    /// The place in a table: small, dense, and used again after the connection is gone. Good for indexing by the owner,
+    /// which must compare the whole id.
+    #[must_use]
+    pub const fn place(self) -> usize {
+        (self.0 & 0xffff_ffff) as usize
+    }
+
+    pub(crate) const fn new(place: u32, generation: u32) -> Self {
+        Self(((generation as u64) << 32) | place as u64)
+    }
+
+    pub(crate) const fn parts(self) -> (u32, u32) {
+        ((self.0 & 0xffff_ffff) as u32, (self.0 >> 32) as u32)
+    }
+}
+
+/// A combination of user, database and startup parameters, interned by the owner. A server connection serves one pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolId(pub u32);

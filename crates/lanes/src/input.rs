@@ -1,0 +1,85 @@
+//! What the owner tells the scheduler.
+
+use crate::{LaneId, Policy, PoolId, ServerId, TicketId};
+
+/// Something that happened. Inputs about unknown tickets or servers change nothing: the owner's news may cross with the
+/// scheduler's decision on the way.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// A transaction asks for a slot. Ends in exactly one of `Grant`, `Reject`, or the owner's `Withdraw`.
+    Request {
+        /// The request's name, unique among those that wait.
+        ticket: TicketId,
+        /// The lane it was classified into.
+        lane: LaneId,
+        /// The user, database and startup parameters it needs.
+        pool: PoolId,
+    },
+    /// A waiting transaction's client left or cancelled. A ticket that was granted already is the owner's to release.
+    Withdraw {
+        /// The request that no longer wants a slot.
+        ticket: TicketId,
+    },
+    /// A granted connection is clean and idle again.
+    Release {
+        /// The connection.
+        server: ServerId,
+    },
+    /// A connection asked for by `Output::Open` is ready.
+    Opened {
+        /// The connection.
+        server: ServerId,
+    },
+    /// A connection asked for by `Output::Open` could not be made.
+    OpenFailed {
+        /// The connection that never was.
+        server: ServerId,
+        /// What to do with those who wait for it.
+        verdict: OpenVerdict,
+    },
+    /// A connection is gone, in whatever state it was. A busy one's transaction is lost, and its slot is free.
+    Closed {
+        /// The connection.
+        server: ServerId,
+    },
+    /// A client session was classified into a lane.
+    SessionOpened {
+        /// The lane.
+        lane: LaneId,
+    },
+    /// A client session of a lane ended, or moved to another lane.
+    SessionClosed {
+        /// The lane.
+        lane: LaneId,
+    },
+    /// A lease on a lane was taken: "an evaluation is running".
+    LeaseTaken {
+        /// The lane.
+        lane: LaneId,
+    },
+    /// A lease ended or expired. The owner keeps the leases' times.
+    LeaseEnded {
+        /// The lane.
+        lane: LaneId,
+    },
+    /// A new policy. Lanes keep their place; a removed one arrives with `retired`.
+    Reload {
+        /// The whole new policy.
+        policy: Policy,
+    },
+    /// Close the idle connections of a pool, in every lane.
+    FlushPool {
+        /// The pool.
+        pool: PoolId,
+    },
+}
+
+/// What a failed open means for those who wait for the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenVerdict {
+    /// Waiting will not help: the login was refused, there is no such database, nothing listens. With no live connection
+    /// of the pool left, its waiters are rejected at once.
+    RejectWaiters,
+    /// It may pass: too many connections (53300), or the server is starting up (57P03).
+    KeepWaiting,
+}

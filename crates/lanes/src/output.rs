@@ -1,0 +1,69 @@
+//! What the scheduler decided, for the owner to carry out.
+
+use std::time::Duration;
+
+use crate::{LaneId, PoolId, ServerId, TicketId};
+
+/// A decision. Every waiting ticket gets exactly one `Grant` or `Reject`, unless it is withdrawn first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The ticket has this idle connection until the owner releases it or reports it closed.
+    Grant {
+        /// The request that is answered.
+        ticket: TicketId,
+        /// The connection it gets.
+        server: ServerId,
+    },
+    /// Open a connection. Its slot counts from now on; answer with `Opened` or `OpenFailed`.
+    Open {
+        /// The new connection's name.
+        server: ServerId,
+        /// The lane whose envelope it starts with.
+        lane: LaneId,
+        /// The user, database and startup parameters.
+        pool: PoolId,
+    },
+    /// Close this idle connection. Its slot is free already; no answer is needed.
+    Close {
+        /// The connection.
+        server: ServerId,
+    },
+    /// The ticket gets no slot. The session lives on.
+    Reject {
+        /// The request that is answered.
+        ticket: TicketId,
+        /// The lane it waited in.
+        lane: LaneId,
+        /// Why.
+        reason: Rejection,
+    },
+    /// Cancel what this connection runs, for a throttle. At most once per transaction; it stays granted until released.
+    CancelRunning {
+        /// The busy connection.
+        server: ServerId,
+        /// The throttle, by its place in the policy.
+        throttle: usize,
+    },
+}
+
+/// Why a ticket got no slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// As many transactions wait as may.
+    QueueFull {
+        /// The limit that was met.
+        length: usize,
+    },
+    /// It waited as long as it may.
+    TimedOut {
+        /// How long it waited.
+        waited: Duration,
+        /// The limit that was met.
+        limit: Duration,
+    },
+    /// A connection for it could not be made.
+    OpenFailed {
+        /// The attempt that failed; the owner knows what the server said.
+        server: ServerId,
+    },
+}

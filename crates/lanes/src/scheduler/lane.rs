@@ -1,0 +1,178 @@
+//! What the scheduler keeps of each lane: its connections, its waiters, its limits at this moment, its counts.
+
+use std::time::Duration;
+
+use super::pool::{ORDER, Server};
+use super::queue::{ARRIVAL, PLACE};
+use super::slab::{List, Slab};
+use crate::policy::{LanePolicy, MAX_WEIGHT, Mode};
+use crate::{ServerId, Time};
+
+/// What one grant costs a lane of weight 1, in virtual time.
+const STRIDE: u64 = MAX_WEIGHT as u64;
+
+/// Counts since the start, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) grants: u64,
+    pub(super) queue_full: u64,
+    pub(super) timed_out: u64,
+    pub(super) open_failed: u64,
+    pub(super) withdrawn: u64,
+    pub(super) opens: u64,
+    pub(super) closes: u64,
+    pub(super) cancels: u64,
+    pub(super) would_hold: u64,
+    pub(super) would_reject: u64,
+    pub(super) would_time_out: u64,
+}
+
+pub(super) struct Lane {
+    pub(super) policy: LanePolicy,
+    /// Slots that may be held now: the maximum, or what throttles leave of it.
+    pub(super) effective: u32,
+    /// The most connections the lane may have.
+    pub(super) cap: u32,
+    /// The most connections the invariants tolerate: the cap, or what a reload found above it and drains.
+    pub(super) ceiling: u32,
+
+    pub(super) opening: u32,
+    /// Least recently used first.
+    pub(super) idle: List<ORDER>,
+    /// Longest running first.
+    pub(super) busy: List<ORDER>,
+    /// Busy too, and already told to cancel.
+    pub(super) cancelled: List<ORDER>,
+
+    /// Everyone who waits, by arrival.
+    pub(super) arrivals: List<ARRIVAL>,
+    /// Those with no slot in sight and nothing but room missing, by arrival.
+    pub(super) uncovered: List<PLACE>,
+    /// How many of `arrivals` have an opening connection to look forward to.
+    pub(super) covered: u32,
+
+    /// Virtual time: the lane furthest behind goes first among equals.
+    pub(super) pass: u64,
+    /// Its class of equal priority.
+    pub(super) class: usize,
+    /// The dispatch round in which it was found blocked.
+    pub(super) blocked_in: u64,
+
+    pub(super) sessions: u64,
+    pub(super) leases: u64,
+    pub(super) activity: Activity,
+    pub(super) last_connected: Option<Time>,
+    /// Whether a throttle watches it.
+    pub(super) watched: bool,
+    /// Active throttles that target it, bound or only observing.
+    pub(super) throttles_active: u32,
+    pub(super) throttled_since: Option<Time>,
+    pub(super) throttled_total: Duration,
+    pub(super) counts: Counts,
+}
+
+/// Whether transactions of a lane run or wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activity {
+    /// Some do.
+    Busy,
+    /// None do; the last one ended then.
+    Quiet(Option<Time>),
+}
+
+impl Lane {
+    pub(super) fn new(policy: LanePolicy) -> Self {
+        Self {
+            policy,
+            effective: 0,
+            cap: 0,
+            ceiling: 0,
+            opening: 0,
+            idle: List::new(),
+            busy: List::new(),
+            cancelled: List::new(),
+            arrivals: List::new(),
+            uncovered: List::new(),
+            covered: 0,
+            pass: 0,
+            class: 0,
+            blocked_in: 0,
+            sessions: 0,
+            leases: 0,
+            activity: Activity::Quiet(None),
+            last_connected: None,
+            watched: false,
+            throttles_active: 0,
+            throttled_since: None,
+            throttled_total: Duration::ZERO,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Connections with a transaction.
+    pub(super) fn running(&self) -> u32 {
+        self.busy.len() + self.cancelled.len()
+    }
+
+    /// Slots in use or spoken for: idle connections are not held, they can be taken back at any time.
+    pub(super) fn held(&self) -> u32 {
+        self.opening + self.running()
+    }
+
+    pub(super) fn connections(&self) -> u32 {
+        self.held() + self.idle.len()
+    }
+
+    /// The minimum that binds others now. What a throttle takes away is not kept free either.
+    pub(super) fn minimum(&self) -> u32 {
+        if self.policy.mode == Mode::Enforce && !self.policy.retired {
+            self.policy.min.min(self.effective)
+        } else {
+            0
+        }
+    }
+
+    /// Slots that no other lane may count on.
+    pub(super) fn reserved(&self) -> u64 {
+        u64::from(self.held().max(self.minimum()))
+    }
+
+    pub(super) fn enforces(&self) -> bool {
+        self.policy.mode == Mode::Enforce
+    }
+
+    /// Transactions that wait with no slot in sight.
+    pub(super) fn queued(&self) -> usize {
+        (self.arrivals.len() - self.covered) as usize
+    }
+
+    pub(super) fn stride(&self) -> u64 {
+        STRIDE / u64::from(self.policy.weight.clamp(1, MAX_WEIGHT))
+    }
+
+    /// When the queue's oldest waiter gives up, if the lane lets any. The timeout is the lane's at this moment, so the
+    /// deadlines stand in the order of arrival even after a reload.
+    pub(super) fn deadline(&self, oldest: Time) -> Option<Time> {
+        let limit = self.policy.queue_timeout;
+        (self.enforces() && !limit.is_zero()).then(|| oldest + limit)
+    }
+
+    /// When the least recently used idle connection is closed, if the minimum does not keep it.
+    pub(super) fn idle_deadline(&self, servers: &Slab<Server>) -> Option<Time> {
+        let limit = self.policy.idle_timeout;
+        if limit.is_zero() || u64::from(self.connections()) <= self.policy.guaranteed() {
+            return None;
+        }
+        Some(servers[self.idle.front()?].since + limit)
+    }
+
+    /// When a connection is too old. Up to a tenth earlier by its id, so that those opened together do not go together.
+    pub(super) fn lifetime_end(&self, server: ServerId, opened: Time) -> Option<Time> {
+        let lifetime = self.policy.server_lifetime;
+        if lifetime.is_zero() {
+            return None;
+        }
+        let share = (server.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as u32;
+        Some(opened + (lifetime - lifetime / 10 / 1024 * share))
+    }
+}

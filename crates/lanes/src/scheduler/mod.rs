@@ -1,0 +1,394 @@
+//! The scheduler: lanes, queues, server connections and throttles as one state machine.
+//!
+//! A step is `handle` or `handle_timeout`; it ends with everything decided that can be decided, so that between steps no
+//! waiter could be served by what is there. `lane`, `queue`, `pool`, `throttle` and `backoff` each keep one kind of state;
+//! `dispatch` is the only place that gives out slots; `timers` is the only one that acts because time passed; `reload`
+//! applies a policy; `slab` is what all of it is stored in.
+//!
+//! **Order among lanes.** A lane's effective priority is its own plus one step for each `ageing` its foremost waiter has
+//! waited; the highest goes first. Equals of the same own priority share by weight. The bound that follows: a waiter that
+//! has waited `(highest priority - own priority + 1) x ageing` longer than any other lane's foremost waiter goes before it,
+//! so it waits at most that long, plus the service of those who waited longer, or until its queue's timeout.
+//!
+//! **Guarantee.** The sum over lanes of max(held, minimum) stays within the total whenever a lane grows above its minimum,
+//! where held counts busy and opening connections. Idle ones are closed for whoever has the right to the slot.
+
+mod backoff;
+mod dispatch;
+mod invariants;
+mod lane;
+mod pool;
+mod queue;
+mod reload;
+mod slab;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod throttle;
+mod timers;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::Duration;
+
+pub use backoff::{BACKOFF_FIRST, BACKOFF_LONGEST, MAX_BACKOFFS};
+pub use dispatch::REOPEN_LAG;
+pub use snapshot::{LaneSnapshot, Snapshot, ThrottleSnapshot};
+
+use crate::input::{Input, OpenVerdict};
+use crate::output::{Output, Rejection};
+use crate::{LaneId, Policy, PoolId, ServerId, TicketId, Time};
+use backoff::Backoffs;
+use dispatch::{Class, Plan};
+use lane::Lane;
+use pool::{Pool, Server, ServerState};
+use queue::{NumberMap, Standing, Waiter};
+use slab::Slab;
+use throttle::Throttle;
+
+/// Decides which transaction gets which server connection, and when.
+pub struct Scheduler {
+    now: Time,
+    total_slots: u32,
+    ageing: Duration,
+    max_waiting: usize,
+
+    lanes: Vec<Lane>,
+    classes: Vec<Class>,
+    throttles: Vec<Throttle>,
+
+    waiters: Slab<Waiter>,
+    /// Waiting tickets only: a granted one is the owner's.
+    tickets: NumberMap<TicketId>,
+    next_sequence: u64,
+    /// Waiters with standing `Uncovered`, over all lanes.
+    uncovered: usize,
+
+    servers: Slab<Server>,
+    pools: Slab<Pool>,
+    pool_places: NumberMap<u64>,
+    backoffs: Backoffs,
+    /// When connections grow too old; entries of those that are gone are dropped when they come up.
+    lifetimes: BinaryHeap<Reverse<(Time, ServerId)>>,
+
+    /// Connections in any state.
+    connections: u32,
+    /// The sum of what lanes reserve.
+    reserved: u64,
+
+    outputs: VecDeque<Output>,
+    /// The next linger end or duty edge.
+    throttle_edge: Option<Time>,
+    /// A watched lane changed between active and not.
+    throttles_stale: bool,
+    /// Something changed that may let a waiter through.
+    dispatch_due: bool,
+    /// Counts dispatch rounds, to mark lanes found blocked in one.
+    round: u64,
+    retired_lanes: usize,
+    next: Option<Time>,
+}
+
+impl Scheduler {
+    /// A scheduler with no connections and nobody waiting, at time zero. A policy that does not hold is mended, see
+    /// [`Policy::validate`].
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        let mut scheduler = Self {
+            now: Time::ZERO,
+            total_slots: 0,
+            ageing: Duration::ZERO,
+            max_waiting: 0,
+            lanes: Vec::new(),
+            classes: Vec::new(),
+            throttles: Vec::new(),
+            waiters: Slab::new(),
+            tickets: NumberMap::default(),
+            next_sequence: 0,
+            uncovered: 0,
+            servers: Slab::new(),
+            pools: Slab::new(),
+            pool_places: NumberMap::default(),
+            backoffs: Backoffs::default(),
+            lifetimes: BinaryHeap::new(),
+            connections: 0,
+            reserved: 0,
+            outputs: VecDeque::new(),
+            throttle_edge: None,
+            throttles_stale: false,
+            dispatch_due: false,
+            round: 0,
+            retired_lanes: 0,
+            next: None,
+        };
+        scheduler.apply_policy(policy);
+        scheduler.settle();
+        scheduler
+    }
+
+    /// Takes note of something that happened at `now`, and decides what follows. What was due before `now` is done first.
+    /// A `now` before an earlier one counts as the earlier one.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        self.now = self.now.max(now);
+        if self.next.is_some_and(|next| next <= self.now) {
+            self.fire_timers();
+        }
+        match input {
+            Input::Request { ticket, lane, pool } => self.request(ticket, lane, pool),
+            Input::Withdraw { ticket } => self.withdraw(ticket),
+            Input::Release { server } => self.release(server),
+            Input::Opened { server } => self.opened(server),
+            Input::OpenFailed { server, verdict } => self.open_failed(server, verdict),
+            Input::Closed { server } => self.closed(server),
+            Input::SessionOpened { lane } => self.count_sessions(lane, 1),
+            Input::SessionClosed { lane } => self.count_sessions(lane, -1),
+            Input::LeaseTaken { lane } => self.count_leases(lane, 1),
+            Input::LeaseEnded { lane } => self.count_leases(lane, -1),
+            Input::Reload { policy } => self.apply_policy(policy),
+            Input::FlushPool { pool } => self.flush(pool),
+        }
+        self.settle();
+    }
+
+    /// Does what is due at `now`. Early or needless calls do no harm.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        self.fire_timers();
+        self.settle();
+    }
+
+    /// The next decision to carry out, in order. Ask until there is none after each step.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When `handle_timeout` is to be called next, if nothing happens before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.next
+    }
+
+    /// The lane of a live connection.
+    #[must_use]
+    pub fn lane_of(&self, server: ServerId) -> Option<LaneId> {
+        Some(self.servers[self.find_server(server)?].lane)
+    }
+
+    /// The pool of a live connection.
+    #[must_use]
+    pub fn pool_of(&self, server: ServerId) -> Option<PoolId> {
+        let server = &self.servers[self.find_server(server)?];
+        Some(self.pools[server.pool].id)
+    }
+
+    /// Whether a ticket waits.
+    #[must_use]
+    pub fn is_waiting(&self, ticket: TicketId) -> bool {
+        self.tickets.contains_key(&ticket)
+    }
+
+    /// The end of every step.
+    fn settle(&mut self) {
+        if self.throttles_stale {
+            self.refresh_throttles();
+        }
+        self.dispatch();
+        if self.retired_lanes > 0 {
+            self.empty_retired_lanes();
+        }
+        self.next = self.find_next_timeout();
+        debug_assert_eq!(self.check_invariants(), Ok(()));
+    }
+
+    fn request(&mut self, ticket: TicketId, lane: LaneId, pool: PoolId) {
+        if lane.index() >= self.lanes.len() {
+            self.answer_rejected(ticket, lane, Rejection::QueueFull { length: 0 });
+            return;
+        }
+        if !self.tickets.is_empty() && self.tickets.contains_key(&ticket) {
+            return;
+        }
+        let pool = self.find_or_add_pool(lane, pool);
+        self.note_held_back(lane);
+        let state = &self.lanes[lane.index()];
+        // Whoever waits for room goes first, and a step ends only when they cannot be helped.
+        let plan = match state.uncovered.is_empty() {
+            true => self.plan(lane, pool),
+            false => Plan::Blocked,
+        };
+        match plan {
+            Plan::Grant(server) if self.pools[pool].kin.is_empty() => {
+                self.grant_at_once(ticket, lane, server);
+            }
+            Plan::Grant(_) | Plan::Cover | Plan::Open { .. } => {
+                self.enqueue(ticket, lane, pool);
+                self.dispatch_due = true;
+            }
+            Plan::Park | Plan::Blocked => {
+                if let Some(length) = self.full_queue(lane) {
+                    self.prune(pool);
+                    self.answer_rejected(ticket, lane, Rejection::QueueFull { length });
+                    return;
+                }
+                self.enqueue(ticket, lane, pool);
+                self.dispatch_due |= plan == Plan::Park;
+            }
+        }
+    }
+
+    fn withdraw(&mut self, ticket: TicketId) {
+        if let Some(&waiter) = self.tickets.get(&ticket) {
+            let lane = self.waiters[waiter].lane;
+            self.lanes[lane.index()].counts.withdrawn += 1;
+            self.dequeue(waiter);
+        }
+    }
+
+    fn release(&mut self, server: ServerId) {
+        let Some(place) = self.find_server(server) else {
+            return;
+        };
+        let Server {
+            lane, pool, state, ..
+        } = self.servers[place];
+        if !matches!(state, ServerState::Busy | ServerState::Cancelled) {
+            return;
+        }
+        self.transfer(place, ServerState::Idle);
+        self.note_activity(lane);
+        self.dispatch_due = true;
+        if self.must_close(place) {
+            self.close(place);
+        } else {
+            self.offer(pool);
+        }
+    }
+
+    fn opened(&mut self, server: ServerId) {
+        let Some(place) = self.find_server(server) else {
+            return;
+        };
+        let Server {
+            lane, pool, state, ..
+        } = self.servers[place];
+        if state != ServerState::Opening {
+            return;
+        }
+        self.servers[place].opened = self.now;
+        self.transfer(place, ServerState::Idle);
+        self.note_lifetime(place);
+        let id = self.pools[pool].id;
+        if self.backoffs.note_success(id) {
+            self.unpark(id);
+        }
+        self.dispatch_due = true;
+        if self.must_close(place) {
+            self.uncover_excess(pool);
+            self.close(place);
+            return;
+        }
+        // The slot was given out when the connection was asked for, so it goes to its pool's foremost waiter directly,
+        // unless a throttle or reload has taken the slot meanwhile.
+        if !self.pools[pool].covered.is_empty() && self.may_grow(lane) {
+            self.grant_foremost(pool, place);
+        }
+        self.uncover_excess(pool);
+        self.offer(pool);
+    }
+
+    fn open_failed(&mut self, server: ServerId, verdict: OpenVerdict) {
+        let Some(place) = self.find_server(server) else {
+            return;
+        };
+        let Server { pool, state, .. } = self.servers[place];
+        if state != ServerState::Opening {
+            return;
+        }
+        let id = self.pools[pool].id;
+        let forgotten = self.backoffs.note_failure(id, server, self.now);
+        self.forget(place);
+        if let Some(forgotten) = forgotten {
+            self.unpark(forgotten);
+        }
+        if verdict == OpenVerdict::RejectWaiters {
+            self.reject_pool(id, server);
+        }
+    }
+
+    /// Nothing of the pool is alive: whoever waits for it, in any lane, hears so. A live connection shows that the pool
+    /// can be served, so they wait for that.
+    fn reject_pool(&mut self, id: PoolId, server: ServerId) {
+        let mut waiters = Vec::new();
+        for lane in 0..self.lanes.len() {
+            let Some(pool) = self.find_pool(LaneId(lane as u16), id) else {
+                continue;
+            };
+            let pool = &self.pools[pool];
+            if pool.running > 0 || !pool.idle.is_empty() {
+                return;
+            }
+            waiters.extend(pool.kin.iter(&self.waiters));
+        }
+        for waiter in waiters {
+            self.reject(waiter, Rejection::OpenFailed { server });
+        }
+    }
+
+    fn closed(&mut self, server: ServerId) {
+        let Some(place) = self.find_server(server) else {
+            return;
+        };
+        if self.servers[place].state == ServerState::Opening {
+            self.open_failed(server, OpenVerdict::KeepWaiting);
+        } else {
+            self.forget(place);
+        }
+    }
+
+    fn flush(&mut self, id: PoolId) {
+        for lane in 0..self.lanes.len() {
+            while let Some(pool) = self.find_pool(LaneId(lane as u16), id) {
+                match self.pools[pool].idle.front() {
+                    Some(server) => self.close(server),
+                    None => break,
+                }
+            }
+        }
+    }
+
+    fn count_sessions(&mut self, lane: LaneId, change: i64) {
+        let now = self.now;
+        let Some(lane) = self.lanes.get_mut(lane.index()) else {
+            return;
+        };
+        let before = lane.sessions;
+        lane.sessions = before.saturating_add_signed(change);
+        if before > 0 && lane.sessions == 0 {
+            lane.last_connected = Some(now);
+        }
+        self.throttles_stale |= lane.watched && (before == 0) != (lane.sessions == 0);
+    }
+
+    fn count_leases(&mut self, lane: LaneId, change: i64) {
+        let Some(lane) = self.lanes.get_mut(lane.index()) else {
+            return;
+        };
+        let before = lane.leases;
+        lane.leases = before.saturating_add_signed(change);
+        self.throttles_stale |= lane.watched && (before == 0) != (lane.leases == 0);
+    }
+
+    /// Lets everyone parked for a pool ask for room again.
+    fn unpark(&mut self, id: PoolId) {
+        for lane in 0..self.lanes.len() {
+            let Some(pool) = self.find_pool(LaneId(lane as u16), id) else {
+                continue;
+            };
+            // Youngest first: each then goes in front of the one before it.
+            while let Some(waiter) = self.pools[pool].parked.back() {
+                self.restand(waiter, Standing::Uncovered);
+            }
+        }
+        self.dispatch_due = true;
+    }
+}

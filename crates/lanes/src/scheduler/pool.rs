@@ -1,0 +1,264 @@
+//! Server connections and the pools they belong to. A connection serves one pool of one lane all its life, and moves
+//! `Opening -> Idle <-> Busy (-> Cancelled)`; every move happens in `transfer`, which keeps all the counts.
+
+use super::Scheduler;
+use super::queue::{KIN, PLACE, Standing};
+use super::slab::{Linked, Links, List};
+use crate::output::Output;
+use crate::{LaneId, PoolId, ServerId, Time};
+
+pub(super) const ORDER: usize = 0;
+pub(super) const STACK: usize = 1;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ServerState {
+    Opening,
+    Idle,
+    Busy,
+    /// Busy, and its owner was told to cancel.
+    Cancelled,
+}
+
+pub(super) struct Server {
+    pub(super) lane: LaneId,
+    /// Its pool's place.
+    pub(super) pool: u32,
+    pub(super) state: ServerState,
+    /// When it was asked for, then when it was ready.
+    pub(super) opened: Time,
+    /// When it came into its state; a cancelled one keeps the moment of its grant.
+    pub(super) since: Time,
+    /// The lane's envelope it was opened with.
+    pub(super) epoch: u64,
+    order: Links,
+    stack: Links,
+}
+
+impl Linked<ORDER> for Server {
+    fn links(&self) -> &Links {
+        &self.order
+    }
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.order
+    }
+}
+
+impl Linked<STACK> for Server {
+    fn links(&self) -> &Links {
+        &self.stack
+    }
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.stack
+    }
+}
+
+/// The connections and waiters of one user, database and parameters in one lane. Exists while it has any.
+pub(super) struct Pool {
+    pub(super) id: PoolId,
+    pub(super) lane: LaneId,
+    /// Last used first, so that hot connections stay hot and cold ones can be reaped.
+    pub(super) idle: List<STACK>,
+    pub(super) opening: u32,
+    pub(super) running: u32,
+    /// Everyone who waits for it, by arrival.
+    pub(super) kin: List<KIN>,
+    /// Those an opening connection will serve; never more than are opening.
+    pub(super) covered: List<PLACE>,
+    /// Those who wait for a back-off to pass.
+    pub(super) parked: List<PLACE>,
+}
+
+impl Pool {
+    /// Connections being opened that nobody waits for.
+    pub(super) fn spare(&self) -> u32 {
+        self.opening - self.covered.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.kin.is_empty() && self.idle.is_empty() && self.opening + self.running == 0
+    }
+}
+
+fn pool_key(lane: LaneId, pool: PoolId) -> u64 {
+    (u64::from(lane.0) << 32) | u64::from(pool.0)
+}
+
+impl Scheduler {
+    /// The place of a pool in a lane, if it has connections or waiters there.
+    pub(super) fn find_pool(&self, lane: LaneId, pool: PoolId) -> Option<u32> {
+        self.pool_places.get(&pool_key(lane, pool)).copied()
+    }
+
+    pub(super) fn find_or_add_pool(&mut self, lane: LaneId, id: PoolId) -> u32 {
+        if let Some(place) = self.find_pool(lane, id) {
+            return place;
+        }
+        let place = self.pools.insert(Pool {
+            id,
+            lane,
+            idle: List::new(),
+            opening: 0,
+            running: 0,
+            kin: List::new(),
+            covered: List::new(),
+            parked: List::new(),
+        });
+        self.pool_places.insert(pool_key(lane, id), place);
+        place
+    }
+
+    /// Forgets a pool that has neither connections nor waiters, so that pools are bounded by those.
+    pub(super) fn prune(&mut self, place: u32) {
+        let pool = &self.pools[place];
+        if pool.is_empty() {
+            self.pool_places.remove(&pool_key(pool.lane, pool.id));
+            self.pools.remove(place);
+        }
+    }
+
+    /// The place of a live connection, if the id is not of an earlier one.
+    pub(super) fn find_server(&self, id: ServerId) -> Option<u32> {
+        let (place, generation) = id.parts();
+        self.servers.get(place)?;
+        (self.servers.generation(place) == generation).then_some(place)
+    }
+
+    pub(super) fn server_id(&self, place: u32) -> ServerId {
+        ServerId::new(place, self.servers.generation(place))
+    }
+
+    /// Starts a connection: its slot counts from here.
+    pub(super) fn open(&mut self, lane: LaneId, pool: u32) {
+        let epoch = self.lanes[lane.index()].policy.epoch;
+        let place = self.servers.insert(Server {
+            lane,
+            pool,
+            state: ServerState::Opening,
+            opened: self.now,
+            since: self.now,
+            epoch,
+            order: Links::ALONE,
+            stack: Links::ALONE,
+        });
+        self.account(lane, |scheduler| {
+            scheduler.lanes[lane.index()].opening += 1;
+            scheduler.pools[pool].opening += 1;
+        });
+        self.connections += 1;
+        self.lanes[lane.index()].counts.opens += 1;
+        let (server, id) = (self.server_id(place), self.pools[pool].id);
+        self.backoffs.note_open(id, server);
+        self.outputs.push_back(Output::Open {
+            server,
+            lane,
+            pool: id,
+        });
+    }
+
+    /// Moves a connection to another state.
+    pub(super) fn transfer(&mut self, place: u32, state: ServerState) {
+        let lane = self.servers[place].lane;
+        let now = self.now;
+        self.account(lane, |scheduler| {
+            scheduler.detach(place);
+            let server = &mut scheduler.servers[place];
+            if state != ServerState::Cancelled {
+                server.since = now;
+            }
+            server.state = state;
+            let (pool, index) = (server.pool, lane.index());
+            let servers = &mut scheduler.servers;
+            match state {
+                ServerState::Opening => {}
+                ServerState::Idle => {
+                    scheduler.lanes[index].idle.push_back(servers, place);
+                    scheduler.pools[pool].idle.push_front(servers, place);
+                }
+                ServerState::Busy => {
+                    scheduler.lanes[index].busy.push_back(servers, place);
+                    scheduler.pools[pool].running += 1;
+                }
+                ServerState::Cancelled => {
+                    scheduler.lanes[index].cancelled.push_back(servers, place);
+                    scheduler.pools[pool].running += 1;
+                }
+            }
+        });
+    }
+
+    fn detach(&mut self, place: u32) {
+        let Server {
+            lane, pool, state, ..
+        } = self.servers[place];
+        let (lane, pool) = (&mut self.lanes[lane.index()], &mut self.pools[pool]);
+        match state {
+            ServerState::Opening => {
+                lane.opening -= 1;
+                pool.opening -= 1;
+            }
+            ServerState::Idle => {
+                lane.idle.remove(&mut self.servers, place);
+                pool.idle.remove(&mut self.servers, place);
+            }
+            ServerState::Busy => {
+                lane.busy.remove(&mut self.servers, place);
+                pool.running -= 1;
+            }
+            ServerState::Cancelled => {
+                lane.cancelled.remove(&mut self.servers, place);
+                pool.running -= 1;
+            }
+        }
+    }
+
+    /// Runs a change of one lane's counts and keeps the sum of what lanes reserve.
+    pub(super) fn account(&mut self, lane: LaneId, change: impl FnOnce(&mut Self)) {
+        let before = self.lanes[lane.index()].reserved();
+        change(self);
+        self.reserved = self.reserved - before + self.lanes[lane.index()].reserved();
+    }
+
+    /// Forgets a connection, in whatever state it was. Waiters it would have served lose their cover, youngest first.
+    pub(super) fn forget(&mut self, place: u32) {
+        let Server { lane, pool, .. } = self.servers[place];
+        self.account(lane, |scheduler| scheduler.detach(place));
+        self.servers.remove(place);
+        self.connections -= 1;
+        let lane_state = &mut self.lanes[lane.index()];
+        lane_state.counts.closes += 1;
+        lane_state.ceiling = lane_state.cap.max(lane_state.connections());
+        self.uncover_excess(pool);
+        self.prune(pool);
+        self.note_activity(lane);
+        self.dispatch_due = true;
+    }
+
+    /// Closes an idle connection.
+    pub(super) fn close(&mut self, place: u32) {
+        let server = self.server_id(place);
+        self.forget(place);
+        self.outputs.push_back(Output::Close { server });
+    }
+
+    /// Brings `covered` down to the connections that are opening.
+    pub(super) fn uncover_excess(&mut self, pool: u32) {
+        while self.pools[pool].covered.len() > self.pools[pool].opening {
+            match self.pools[pool].covered.back() {
+                Some(youngest) => self.restand(youngest, Standing::Uncovered),
+                None => return,
+            }
+        }
+    }
+
+    /// Whether a connection that just became idle must go: its envelope or itself is too old, or a reload left too many.
+    pub(super) fn must_close(&self, place: u32) -> bool {
+        let server = &self.servers[place];
+        let lane = &self.lanes[server.lane.index()];
+        server.epoch != lane.policy.epoch
+            || lane.connections() > lane.cap
+            || self.connections > self.total_slots
+            || lane
+                .lifetime_end(self.server_id(place), server.opened)
+                .is_some_and(|end| end <= self.now)
+    }
+}

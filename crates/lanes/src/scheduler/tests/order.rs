@@ -1,0 +1,130 @@
+//! Who goes first.
+
+use super::*;
+
+#[test]
+fn a_lane_serves_in_order_of_arrival() {
+    let mut world = World::new(policy(4, &[("a", 1)]));
+    let server = world.start(1, 0);
+    for ticket in 2..5 {
+        assert_eq!(world.ask(ticket, 0), []);
+    }
+    for ticket in 2..5 {
+        assert_eq!(world.release(server), [grant(ticket, server)]);
+    }
+    assert_eq!(world.release(server), []);
+    assert_eq!(world.ask(5, 0), [grant(5, server)]);
+}
+
+#[test]
+fn the_hottest_idle_connection_is_used_first() {
+    let mut world = World::new(policy(4, &[("a", 4)]));
+    let (first, second) = (world.start(1, 0), world.start(2, 0));
+    world.release(second);
+    world.release(first);
+    assert_eq!(world.ask(3, 0), [grant(3, first)]);
+    assert_eq!(world.ask(4, 0), [grant(4, second)]);
+}
+
+#[test]
+fn higher_priority_goes_first_until_ageing_lifts_the_lower() {
+    let mut lanes = policy(1, &[("high", 1), ("low", 1)]);
+    lanes.lanes[0].priority = 2;
+    lanes.ageing = MS * 10;
+    let mut world = World::new(lanes);
+    let server = world.start(1, 0);
+    world.ask(2, 1);
+    world.pass(MS * 20);
+    world.ask(3, 0);
+    // Two steps make them equal; then the lane's own priority decides.
+    assert_eq!(world.release(server), [grant(3, server)]);
+    world.pass(MS * 10);
+    world.ask(4, 0);
+    // Three steps against a newcomer's two: the low lane gets its turn, in a connection of its own.
+    let outputs = world.release(server);
+    assert_eq!(outputs[0], Output::Close { server });
+    let low = opened_in(&outputs);
+    assert_eq!(world.open(low), [grant(2, low)]);
+}
+
+#[test]
+fn a_head_of_another_pool_takes_the_place_of_a_connection_it_cannot_use() {
+    let mut world = World::new(policy(9, &[("a", 1)]));
+    let server = world.start_pool(1, 0, 0);
+    assert_eq!(world.ask_pool(2, 0, 7), []);
+    assert_eq!(world.ask_pool(3, 0, 0), []);
+    let outputs = world.release(server);
+    assert_eq!(outputs[0], Output::Close { server });
+    let other = opened_in(&outputs);
+    assert_eq!(world.open(other), [grant(2, other)]);
+}
+
+#[test]
+fn no_connection_is_closed_for_another_pool_while_there_is_room() {
+    let mut world = World::new(policy(9, &[("a", 2)]));
+    let server = world.start_pool(1, 0, 0);
+    world.release(server);
+    assert!(matches!(world.ask_pool(2, 0, 7)[..], [Output::Open { .. }]));
+    assert_eq!(world.ask_pool(3, 0, 0), [grant(3, server)]);
+}
+
+#[test]
+fn as_many_connections_open_as_transactions_wait_for() {
+    let mut world = World::new(policy(9, &[("a", 9)]));
+    let first = opened_in(&world.ask(1, 0));
+    let second = opened_in(&world.ask(2, 0));
+    // Whichever is ready first serves who came first.
+    assert_eq!(world.open(second), [grant(1, second)]);
+    // Its release serves the next, and the other connection is nobody's.
+    assert_eq!(world.release(second), [grant(2, second)]);
+    // So a third transaction waits for that one instead of opening another.
+    assert_eq!(world.ask(3, 0), []);
+    assert_eq!(world.open(first), [grant(3, first)]);
+}
+
+#[test]
+fn a_withdrawn_ticket_is_never_granted_and_its_connection_becomes_idle() {
+    let mut world = World::new(policy(9, &[("a", 9)]));
+    let server = opened_in(&world.ask(1, 0));
+    let ticket = TicketId(1);
+    assert_eq!(world.tell(Input::Withdraw { ticket }), []);
+    assert_eq!(world.tell(Input::Withdraw { ticket }), []);
+    assert_eq!(world.open(server), []);
+    assert_eq!(world.ask(2, 0), [grant(2, server)]);
+    assert_eq!(world.scheduler.snapshot(world.now).lanes[0].withdrawn, 1);
+}
+
+#[test]
+fn an_idle_lane_hoards_no_credit() {
+    let mut lanes = policy(1, &[("a", 1), ("b", 1)]);
+    lanes.ageing = Duration::ZERO;
+    let mut world = World::new(lanes);
+    let mut server = world.start(0, 0);
+    // A hundred grants to one lane while the other wants nothing.
+    for ticket in 1..100 {
+        world.ask(ticket, 0);
+        assert_eq!(world.release(server), [grant(ticket, server)]);
+    }
+    // From then on they take turns, within the lag that spares reopening.
+    let mut turns = [0_i32; 2];
+    let mut next = 1000;
+    for lane in [0_u16, 1] {
+        for _ in 0..200 {
+            world.ask(next + 1000 * u64::from(lane), lane);
+            next += 1;
+        }
+    }
+    for _ in 0..200 {
+        let outputs = world.release(server);
+        server = match outputs[..] {
+            [Output::Grant { server, .. }] => server,
+            _ => {
+                let server = opened_in(&outputs);
+                world.open(server);
+                server
+            }
+        };
+        turns[world.scheduler.lane_of(server).unwrap().index()] += 1;
+    }
+    assert!((turns[0] - turns[1]).abs() <= 40, "{turns:?}");
+}

@@ -1,0 +1,129 @@
+//! What happens because time passed: timeouts, linger ends and duty edges, cancels, back-offs, reaping.
+
+use std::cmp::Reverse;
+
+use super::Scheduler;
+use super::pool::ServerState;
+use crate::{LaneId, Time};
+
+impl Scheduler {
+    /// Does everything that is due at `now`. Waiters that are out of time go first, so that a slot that becomes free at
+    /// the same moment is given to one who still has some.
+    pub(super) fn fire_timers(&mut self) {
+        self.expire_waiters();
+        if self.throttles_stale || self.throttle_edge.is_some_and(|edge| edge <= self.now) {
+            self.refresh_throttles();
+        }
+        self.cancel_running();
+        let mut rested = Vec::new();
+        self.backoffs.end_rests(self.now, |pool| rested.push(pool));
+        for pool in rested {
+            self.unpark(pool);
+        }
+        self.reap_idle();
+        self.reap_old();
+        self.dispatch();
+    }
+
+    fn reap_idle(&mut self) {
+        for lane in 0..self.lanes.len() {
+            while self.lanes[lane]
+                .idle_deadline(&self.servers)
+                .is_some_and(|deadline| deadline <= self.now)
+            {
+                match self.lanes[lane].idle.front() {
+                    Some(server) => self.close(server),
+                    None => break,
+                }
+            }
+        }
+    }
+
+    fn reap_old(&mut self) {
+        while let Some(&Reverse((end, id))) = self.lifetimes.peek() {
+            if end > self.now {
+                break;
+            }
+            self.lifetimes.pop();
+            // One that is busy is looked at when it is released.
+            if let Some(place) = self.find_server(id)
+                && self.servers[place].state == ServerState::Idle
+            {
+                self.close(place);
+            }
+        }
+    }
+
+    /// Remembers when a connection that was just opened is too old.
+    pub(super) fn note_lifetime(&mut self, place: u32) {
+        let server = &self.servers[place];
+        let id = self.server_id(place);
+        let lane = &self.lanes[server.lane.index()];
+        let Some(end) = lane.lifetime_end(id, server.opened) else {
+            return;
+        };
+        // Connections that went early leave their entries behind.
+        if self.lifetimes.len() > 2 * self.servers.len() + 64 {
+            let mut lifetimes = std::mem::take(&mut self.lifetimes);
+            lifetimes.retain(|&Reverse((_, id))| self.find_server(id).is_some());
+            self.lifetimes = lifetimes;
+        }
+        self.lifetimes.push(Reverse((end, id)));
+    }
+
+    /// Remembers all of it anew, after a reload.
+    pub(super) fn renew_lifetimes(&mut self) {
+        self.lifetimes.clear();
+        let opened: Vec<u32> = self
+            .servers
+            .iter()
+            .filter(|(_, server)| server.state != ServerState::Opening)
+            .map(|(place, _)| place)
+            .collect();
+        for place in opened {
+            self.note_lifetime(place);
+        }
+    }
+
+    /// A retired lane keeps nothing for later.
+    pub(super) fn empty_retired_lanes(&mut self) {
+        for lane in 0..self.lanes.len() {
+            while let (true, true, Some(server)) = (
+                self.lanes[lane].policy.retired,
+                self.lanes[lane].arrivals.is_empty(),
+                self.lanes[lane].idle.front(),
+            ) {
+                self.close(server);
+            }
+        }
+        // The slots are free for others now.
+        self.dispatch();
+    }
+
+    pub(super) fn find_next_timeout(&self) -> Option<Time> {
+        let mut next = [
+            self.throttle_edge,
+            self.backoffs.next(),
+            self.lifetimes.peek().map(|&Reverse((end, _))| end),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
+        let mut consider = |time: Option<Time>| next = next.into_iter().chain(time).min();
+        for lane in &self.lanes {
+            if let Some(oldest) = lane.arrivals.front() {
+                consider(lane.deadline(self.waiters[oldest].since));
+            }
+            consider(lane.idle_deadline(&self.servers));
+        }
+        for throttle in &self.throttles {
+            consider(self.cancel_deadline(throttle));
+        }
+        next
+    }
+
+    /// Every lane, for loops that change the scheduler.
+    pub(super) fn lane_ids(&self) -> impl Iterator<Item = LaneId> + use<> {
+        (0..self.lanes.len() as u16).map(LaneId)
+    }
+}
