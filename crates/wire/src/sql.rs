@@ -1,0 +1,32 @@
+//! What a statement's text says about it, without parsing it: its kind, and what it does to
+//! the session that runs it.
+//!
+//! `lexer` cuts text into tokens as PostgreSQL's `scan.l` does; `inspect` walks the tokens of
+//! each statement and watches for calls (`set_config`, advisory locks, ...); `heads` knows how
+//! the statements begin that make or undo session state; `body` looks into DO blocks. The
+//! rest is asked only where an effect gives reason to: `settings`, `databases`, `tags`.
+//!
+//! What is not seen: what functions, procedures and triggers do inside. Text is read as with
+//! `standard_conforming_strings = on` and as an encoding whose letters hold no ASCII bytes (all
+//! but SJIS, BIG5, GBK, UHC, JOHAB and their kin).
+
+mod body;
+mod databases;
+mod effects;
+mod heads;
+mod inspect;
+mod kind;
+mod lexer;
+mod lexer_tables;
+
+mod settings;
+mod tags;
+#[cfg(test)]
+mod tests;
+
+pub use databases::database_named;
+pub use effects::Effects;
+pub use inspect::{Inspection, MAX_STATEMENTS, inspect};
+pub use kind::StatementKind;
+pub use settings::{custom_settings, set_config_dynamic, settings_named};
+pub use tags::{MAX_TAG_COMMENT, MAX_TAGS, tags};
