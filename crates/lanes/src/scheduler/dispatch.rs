@@ -225,6 +225,15 @@ impl Scheduler {
         self.outputs.push_back(Output::Grant { ticket, server });
     }
 
+    /// Whether nobody who waits for room in the lane came before a pool's longest waiter.
+    pub(super) fn is_foremost(&self, lane: LaneId, pool: u32) -> bool {
+        let arrival = |waiter: Option<u32>| waiter.map(|waiter| self.waiters[waiter].sequence);
+        let first = arrival(self.lanes[lane.index()].uncovered.front());
+        first.is_none_or(|first| {
+            arrival(self.pools[pool].kin.front()).is_some_and(|kin| kin <= first)
+        })
+    }
+
     /// A pool has an idle connection. If its longest waiter is parked, or looks forward to one that is still opening, it
     /// asks for room again in the order of its arrival.
     pub(super) fn offer(&mut self, pool: u32) {

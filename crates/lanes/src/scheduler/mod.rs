@@ -131,6 +131,12 @@ impl Scheduler {
     pub fn handle(&mut self, now: Time, input: Input) {
         self.now = self.now.max(now);
         if self.next.is_some_and(|next| next <= self.now) {
+            // Who has left and what is gone must not be part of what is decided now.
+            match input {
+                Input::Withdraw { ticket } => self.withdraw(ticket),
+                Input::Closed { server } => self.closed(server),
+                _ => {}
+            }
             self.fire_timers();
         }
         match input {
@@ -197,6 +203,12 @@ impl Scheduler {
             self.empty_retired_lanes();
         }
         self.next = self.find_next_timeout();
+        // What was done may make something due at this very moment: a grant under `CancelAfter(0)`, a new connection that
+        // leaves an old idle one above the minimum. Each use of this ends a wait, a connection or a transaction.
+        while self.next.is_some_and(|next| next <= self.now) {
+            self.fire_timers();
+            self.next = self.find_next_timeout();
+        }
         debug_assert_eq!(self.check_invariants(), Ok(()));
     }
 
@@ -288,8 +300,9 @@ impl Scheduler {
             return;
         }
         // The slot was given out when the connection was asked for, so it goes to its pool's foremost waiter directly,
-        // unless a throttle or reload has taken the slot meanwhile.
-        if !self.pools[pool].covered.is_empty() && self.may_grow(lane) {
+        // unless a throttle or reload has taken the slot meanwhile, from it or from one who came before it.
+        let covers = !self.pools[pool].covered.is_empty();
+        if covers && self.is_foremost(lane, pool) && self.may_grow(lane) {
             self.grant_foremost(pool, place);
         }
         self.uncover_excess(pool);

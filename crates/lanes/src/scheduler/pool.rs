@@ -226,6 +226,8 @@ impl Scheduler {
         self.connections -= 1;
         let lane_state = &mut self.lanes[lane.index()];
         lane_state.counts.closes += 1;
+        // What was blocked beside an idle connection may be helped without it.
+        lane_state.blocked_in = 0;
         lane_state.ceiling = lane_state.cap.max(lane_state.connections());
         self.uncover_excess(pool);
         self.prune(pool);

@@ -6,7 +6,8 @@ use super::Scheduler;
 use super::lane::{Activity, Lane};
 use super::pool::ServerState;
 use crate::policy::{Condition, DUTY_PERIOD, Effect, Mode, Running, ThrottlePolicy};
-use crate::{LaneId, Output, Time, time::nanos};
+use crate::time::{earliest, nanos};
+use crate::{LaneId, Output, Time};
 
 /// No limit.
 pub(super) const UNLIMITED: u32 = u32::MAX;
@@ -73,7 +74,7 @@ impl Throttle {
             Effect::DutyCycle(percent) => duty(percent, since, now),
         };
         self.limit = limit;
-        until.into_iter().chain(edge).min()
+        earliest(until, edge)
     }
 }
 
@@ -108,7 +109,7 @@ impl Scheduler {
                 continue;
             }
             let edge = throttle.refresh(&self.lanes[throttle.policy.watch.index()], self.now);
-            self.throttle_edge = self.throttle_edge.into_iter().chain(edge).min();
+            self.throttle_edge = earliest(self.throttle_edge, edge);
             if throttle.active_since.is_some() {
                 self.lanes[throttle.policy.lane.index()].throttles_active += 1;
             }

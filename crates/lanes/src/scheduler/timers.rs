@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use super::Scheduler;
 use super::pool::ServerState;
+use crate::time::earliest;
 use crate::{LaneId, Time};
 
 impl Scheduler {
@@ -101,15 +102,9 @@ impl Scheduler {
     }
 
     pub(super) fn find_next_timeout(&self) -> Option<Time> {
-        let mut next = [
-            self.throttle_edge,
-            self.backoffs.next(),
-            self.lifetimes.peek().map(|&Reverse((end, _))| end),
-        ]
-        .into_iter()
-        .flatten()
-        .min();
-        let mut consider = |time: Option<Time>| next = next.into_iter().chain(time).min();
+        let old = self.lifetimes.peek().map(|&Reverse((end, _))| end);
+        let mut next = earliest(self.throttle_edge, earliest(self.backoffs.next(), old));
+        let mut consider = |time: Option<Time>| next = earliest(next, time);
         for lane in &self.lanes {
             if let Some(oldest) = lane.arrivals.front() {
                 consider(lane.deadline(self.waiters[oldest].since));

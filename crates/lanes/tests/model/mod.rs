@@ -1,0 +1,412 @@
+//! The owner's side of the scheduler, kept as plainly as can be, with a check of each output.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pglanes_lanes::{
+    Input, LaneId, OpenVerdict, Output, Policy, PoolId, Rejection, Scheduler, ServerId, Snapshot,
+    TicketId, Time,
+};
+
+pub(crate) fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// Something to do; the numbers choose among what there is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Act {
+    Request { lane: u16, pool: u32 },
+    Withdraw(usize),
+    Release(usize),
+    Opened(usize),
+    OpenFailed { which: usize, reject: bool },
+    Closed(usize),
+    Session { lane: u16, opens: bool },
+    Lease { lane: u16, taken: bool },
+    Flush(u32),
+    Pass(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Opening,
+    Idle,
+    Busy,
+    Cancelled,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    lane: LaneId,
+    pool: PoolId,
+    since: Time,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Connection {
+    lane: LaneId,
+    pool: PoolId,
+    state: State,
+}
+
+pub(crate) struct World {
+    policy: Policy,
+    scheduler: Scheduler,
+    now: Time,
+    next_ticket: u64,
+    /// Tickets are given in order, so the map's order is that of arrival.
+    waiting: BTreeMap<TicketId, Waiter>,
+    connections: BTreeMap<ServerId, Connection>,
+    sessions: BTreeMap<LaneId, u64>,
+    leases: BTreeMap<LaneId, u64>,
+    /// Whether the order over a lane's pools is checked; failures to open may change it.
+    pub(crate) check_lane_order: bool,
+    /// Whether a reload may have left lanes above their limits.
+    reloaded: bool,
+    pub(crate) rejected: u64,
+    pub(crate) trace: Vec<(Time, Output)>,
+}
+
+impl World {
+    pub(crate) fn new(policy: Policy) -> Self {
+        Self {
+            scheduler: Scheduler::new(policy.clone()),
+            policy,
+            now: Time::ZERO,
+            next_ticket: 0,
+            waiting: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            check_lane_order: false,
+            reloaded: false,
+            rejected: 0,
+            trace: Vec::new(),
+        }
+    }
+
+    pub(crate) fn act(&mut self, act: Act) {
+        match act {
+            Act::Request { lane, pool } => {
+                self.next_ticket += 1;
+                let ticket = TicketId(self.next_ticket);
+                let (lane, pool) = (LaneId(lane), PoolId(pool));
+                let since = self.now;
+                self.waiting.insert(ticket, Waiter { lane, pool, since });
+                self.tell(Input::Request { ticket, lane, pool });
+            }
+            Act::Withdraw(which) => {
+                if let Some(ticket) = pick(self.waiting.keys().copied(), which) {
+                    self.waiting.remove(&ticket);
+                    self.tell(Input::Withdraw { ticket });
+                }
+            }
+            Act::Release(which) => {
+                let busy = |state| matches!(state, State::Busy | State::Cancelled);
+                if let Some(server) = self.pick_connection(which, busy) {
+                    self.set(server, State::Idle);
+                    self.tell(Input::Release { server });
+                }
+            }
+            Act::Opened(which) => {
+                if let Some(server) = self.pick_connection(which, |state| state == State::Opening) {
+                    self.set(server, State::Idle);
+                    self.tell(Input::Opened { server });
+                }
+            }
+            Act::OpenFailed { which, reject } => {
+                if let Some(server) = self.pick_connection(which, |state| state == State::Opening) {
+                    self.connections.remove(&server);
+                    let verdict = if reject {
+                        OpenVerdict::RejectWaiters
+                    } else {
+                        OpenVerdict::KeepWaiting
+                    };
+                    self.tell(Input::OpenFailed { server, verdict });
+                }
+            }
+            Act::Closed(which) => {
+                if let Some(server) = self.pick_connection(which, |_| true) {
+                    self.connections.remove(&server);
+                    self.tell(Input::Closed { server });
+                }
+            }
+            Act::Session { lane, opens } => self.count_session(LaneId(lane), opens),
+            Act::Lease { lane, taken } => self.count_lease(LaneId(lane), taken),
+            Act::Flush(pool) => {
+                let pool = PoolId(pool);
+                self.tell(Input::FlushPool { pool });
+                let left = |one: &Connection| one.pool == pool && one.state == State::Idle;
+                assert!(!self.connections.values().any(left));
+            }
+            Act::Pass(span) => self.pass(millis(span)),
+        }
+    }
+
+    pub(crate) fn reload(&mut self, policy: Policy) {
+        self.reloaded = true;
+        self.policy = policy.clone();
+        self.tell(Input::Reload { policy });
+    }
+
+    fn count_session(&mut self, lane: LaneId, opens: bool) {
+        let count = self.sessions.entry(lane).or_default();
+        match (opens, *count) {
+            (true, _) => {
+                *count += 1;
+                self.tell(Input::SessionOpened { lane });
+            }
+            (false, 0) => {}
+            (false, _) => {
+                *count -= 1;
+                self.tell(Input::SessionClosed { lane });
+            }
+        }
+    }
+
+    fn count_lease(&mut self, lane: LaneId, taken: bool) {
+        let count = self.leases.entry(lane).or_default();
+        match (taken, *count) {
+            (true, _) => {
+                *count += 1;
+                self.tell(Input::LeaseTaken { lane });
+            }
+            (false, 0) => {}
+            (false, _) => {
+                *count -= 1;
+                self.tell(Input::LeaseEnded { lane });
+            }
+        }
+    }
+
+    /// Lets time pass, waking the scheduler at every moment it asked for.
+    fn pass(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(next) = self.scheduler.poll_timeout().filter(|&next| next <= end) {
+            self.now = self.now.max(next);
+            self.scheduler.handle_timeout(self.now);
+            self.check();
+        }
+        self.now = end;
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.scheduler.handle(self.now, input);
+        self.check();
+    }
+
+    /// Ends all work there is, and lets all that waits through: everyone must be answered.
+    pub(crate) fn drain(&mut self) {
+        for lane in self.sessions.keys().copied().collect::<Vec<_>>() {
+            while self.sessions[&lane] > 0 {
+                self.count_session(lane, false);
+            }
+        }
+        for lane in self.leases.keys().copied().collect::<Vec<_>>() {
+            while self.leases[&lane] > 0 {
+                self.count_lease(lane, false);
+            }
+        }
+        for round in 0.. {
+            assert!(round < 2000, "still waiting: {:?}", self.waiting);
+            let unsettled = |one: &Connection| one.state != State::Idle;
+            if self.waiting.is_empty() && !self.connections.values().any(unsettled) {
+                break;
+            }
+            self.act(Act::Opened(0));
+            self.act(Act::Release(0));
+            self.pass(millis(20));
+        }
+        let snapshot = self.scheduler.snapshot(self.now);
+        assert_eq!((snapshot.waiting, snapshot.in_use), (0, 0));
+    }
+
+    fn pick_connection(&self, which: usize, wanted: impl Fn(State) -> bool) -> Option<ServerId> {
+        let found = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| wanted(connection.state))
+            .map(|(&server, _)| server);
+        pick(found, which)
+    }
+
+    fn set(&mut self, server: ServerId, state: State) {
+        let connection = self.connections.get_mut(&server);
+        connection.expect("a live connection").state = state;
+    }
+
+    /// Takes every output, checks it, and then the state they leave.
+    fn check(&mut self) {
+        assert_eq!(self.scheduler.check_invariants(), Ok(()));
+        let next = self.scheduler.poll_timeout();
+        assert!(
+            next.is_none_or(|next| next > self.now),
+            "wants to be woken at once"
+        );
+        let snapshot = self.scheduler.snapshot(self.now);
+        while let Some(output) = self.scheduler.poll() {
+            self.trace.push((self.now, output));
+            match output {
+                Output::Grant { ticket, server } => self.check_grant(ticket, server, &snapshot),
+                Output::Open { server, lane, pool } => {
+                    let state = State::Opening;
+                    let connection = Connection { lane, pool, state };
+                    assert!(self.connections.insert(server, connection).is_none());
+                    self.check_open(lane, pool, &snapshot);
+                }
+                Output::Close { server } => {
+                    let closed = self.connections.remove(&server).expect("a live connection");
+                    assert_eq!(closed.state, State::Idle);
+                }
+                Output::Reject {
+                    ticket,
+                    lane,
+                    reason,
+                } => self.check_reject(ticket, lane, reason),
+                Output::CancelRunning { server, .. } => {
+                    assert_eq!(
+                        self.connections[&server].state,
+                        State::Busy,
+                        "cancelled twice"
+                    );
+                    self.set(server, State::Cancelled);
+                }
+            }
+        }
+        self.check_state(&snapshot);
+    }
+
+    fn check_grant(&mut self, ticket: TicketId, server: ServerId, snapshot: &Snapshot) {
+        let waiter = self
+            .waiting
+            .remove(&ticket)
+            .expect("a grant to one who waits");
+        let connection = self.connections[&server];
+        assert_eq!(connection.state, State::Idle, "granted twice");
+        assert_eq!(
+            (connection.lane, connection.pool),
+            (waiter.lane, waiter.pool)
+        );
+        for (other, earlier) in self.waiting.range(..ticket) {
+            let same = (earlier.lane, earlier.pool) == (waiter.lane, waiter.pool);
+            assert!(!same, "{ticket:?} overtook {other:?}");
+            if self.check_lane_order && earlier.lane == waiter.lane && !self.reloaded {
+                assert!(
+                    self.is_covered(*other),
+                    "{ticket:?} overtook {other:?} of another pool"
+                );
+            }
+        }
+        self.set(server, State::Busy);
+        self.check_growth(waiter.lane, snapshot);
+    }
+
+    /// Whether a connection is opening for a waiter: as many are as wait for the pool up to it.
+    fn is_covered(&self, ticket: TicketId) -> bool {
+        let waiter = self.waiting[&ticket];
+        let kin = |lane, pool| (lane, pool) == (waiter.lane, waiter.pool);
+        let before = self.waiting.range(..=ticket);
+        let ahead = before.filter(|(_, one)| kin(one.lane, one.pool)).count();
+        let opening = self.connections.values();
+        let opening = opening.filter(|one| one.state == State::Opening && kin(one.lane, one.pool));
+        opening.count() >= ahead
+    }
+
+    fn check_open(&self, lane: LaneId, pool: PoolId, snapshot: &Snapshot) {
+        let all = self.connections.len() as u32;
+        assert!(all <= self.policy.total_slots, "{all} connections");
+        let of_lane = self.count(lane, |_| true);
+        assert!(
+            of_lane <= self.policy.lanes[lane.index()].max,
+            "{of_lane} in {lane:?}"
+        );
+        self.check_growth(lane, snapshot);
+        let opening = self.connections.values();
+        let opening = opening
+            .filter(|one| (one.lane, one.pool, one.state) == (lane, pool, State::Opening))
+            .count();
+        // No herd. Grants and withdrawals of the same step may come after, so only a bound is sure.
+        let waiting = self.waiting.values();
+        let waiting = waiting.filter(|one| (one.lane, one.pool) == (lane, pool));
+        let spare = snapshot.lanes[lane.index()].opening as usize;
+        assert!(opening <= waiting.count() + spare);
+    }
+
+    /// A lane above its minimum leaves every other lane's minimum free.
+    fn check_growth(&self, lane: LaneId, snapshot: &Snapshot) {
+        let held = |lane| self.count(lane, |state| state != State::Idle);
+        let minimum = |lane: LaneId| {
+            let effective = snapshot.lanes[lane.index()].effective;
+            self.policy.lanes[lane.index()].min.min(effective)
+        };
+        let lanes = (0..self.policy.lanes.len() as u16).map(LaneId);
+        let reserved: u32 = lanes.map(|lane| held(lane).max(minimum(lane))).sum();
+        let within = held(lane) <= self.policy.lanes[lane.index()].min;
+        assert!(
+            within || reserved <= self.policy.total_slots,
+            "{lane:?} took another's minimum"
+        );
+    }
+
+    fn check_reject(&mut self, ticket: TicketId, lane: LaneId, reason: Rejection) {
+        let waiter = self
+            .waiting
+            .remove(&ticket)
+            .expect("a rejection of one who waits");
+        assert_eq!(waiter.lane, lane);
+        self.rejected += 1;
+        match reason {
+            Rejection::TimedOut { waited, limit } => {
+                assert_eq!(waited, self.now.since(waiter.since));
+                assert_eq!(limit, self.policy.lanes[lane.index()].queue_timeout);
+                // Exactly at the deadline; a reload may bring that forward into the past.
+                assert!(waited == limit || (self.reloaded && waited > limit));
+            }
+            Rejection::QueueFull { .. } => assert_eq!(waiter.since, self.now),
+            Rejection::OpenFailed { .. } => {
+                let alive =
+                    |one: &Connection| one.pool == waiter.pool && one.state != State::Opening;
+                assert!(
+                    !self.connections.values().any(alive),
+                    "rejected with one alive"
+                );
+            }
+        }
+    }
+
+    fn count(&self, lane: LaneId, wanted: impl Fn(State) -> bool) -> u32 {
+        let of_lane = |one: &&Connection| one.lane == lane && wanted(one.state);
+        self.connections.values().filter(of_lane).count() as u32
+    }
+
+    /// The scheduler's counts are the owner's, and nobody waits for a connection that idles.
+    fn check_state(&self, snapshot: &Snapshot) {
+        assert_eq!(snapshot.waiting, self.waiting.len());
+        assert_eq!(snapshot.connections, self.connections.len() as u32);
+        for (index, lane) in snapshot.lanes.iter().enumerate() {
+            let id = LaneId(index as u16);
+            let busy = self.count(id, |state| matches!(state, State::Busy | State::Cancelled));
+            assert_eq!(lane.busy, busy);
+            assert_eq!(lane.idle, self.count(id, |state| state == State::Idle));
+            let held = lane.busy + lane.opening;
+            if held >= lane.effective || held >= self.policy.lanes[index].min {
+                continue;
+            }
+            // Within its minimum and its limit, whoever waits has a connection of its own to look forward to or waits
+            // for one that failed.
+            for (server, idle) in &self.connections {
+                let fits = |one: &Waiter| (one.lane, one.pool) == (idle.lane, idle.pool);
+                let stuck = idle.lane == id && idle.state == State::Idle;
+                assert!(
+                    !(stuck && self.waiting.values().any(fits)),
+                    "{server:?} idles"
+                );
+            }
+        }
+    }
+}
+
+fn pick<T>(mut found: impl Iterator<Item = T> + Clone, which: usize) -> Option<T> {
+    let count = found.clone().count();
+    (count > 0).then(|| found.nth(which % count))?
+}
