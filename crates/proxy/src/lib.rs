@@ -1,1 +1,30 @@
 //! The data path: listeners, handshakes, sessions, server connections, relay.
+//!
+//! One thread owns all of it ([`Proxy`]); sessions are hand-written futures on a
+//! current-thread runtime, so that no lock, no wake-up of another thread and no
+//! allocation is spent on a transaction. What it decides by is in `pglanes-lanes`, what
+//! it says and understands in `pglanes-wire`; this crate carries it out.
+//!
+//! It never: parses a row, retries a statement, hands on a connection that owes
+//! anything, or talks to PostgreSQL through a driver.
+//!
+//! The types that matter: [`Proxy`] starts it, [`Handle`] talks to it, [`Metrics`] is
+//! what it counts.
+
+mod cancel;
+mod clock;
+mod front;
+mod hub;
+mod kinds;
+mod metrics;
+mod priority;
+mod run;
+mod server;
+mod session;
+mod settings;
+mod splice;
+mod stream;
+mod upstream;
+
+pub use metrics::{BUCKET_BOUNDS_US, Counter, Flag, Gauge, Histogram, LaneMetrics, Metrics};
+pub use run::{Handle, Proxy, StartError, View};

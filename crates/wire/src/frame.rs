@@ -29,7 +29,9 @@ impl Frame {
 
 /// A length no frame can have: the stream is not the protocol, or no longer in step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("message type {tag:#04x} claims a length of {length} bytes; 4 to {LARGEST_FRAME} are possible")]
+#[error(
+    "message type {tag:#04x} claims a length of {length} bytes; 4 to {LARGEST_FRAME} are possible"
+)]
 pub struct FrameError {
     /// The message type as read.
     pub tag: u8,

@@ -87,7 +87,8 @@ impl<S: BuildHasher> StatementCache<S> {
             return Rc::clone(&found.0);
         }
         if self.statements.len() >= self.sweep_at {
-            self.statements.retain(|entry| Rc::strong_count(&entry.0) > 1);
+            self.statements
+                .retain(|entry| Rc::strong_count(&entry.0) > 1);
             // Twice what is in use: sweeping stays a constant cost per statement.
             self.sweep_at = self.limit.max(self.statements.len() * 2);
         }

@@ -413,16 +413,13 @@ mod tests {
         use Reply::Forward;
         assert_eq!(
             check(&[Expect::Query], "TDDCTCZ"),
-            [Forward, Forward, Forward, Forward, Forward, Forward, SETTLED]
+            [
+                Forward, Forward, Forward, Forward, Forward, Forward, SETTLED
+            ]
         );
         assert_eq!(
             check(&[Expect::Query, Expect::Query], "CZCZ"),
-            [
-                Forward,
-                Reply::Ready { settled: false },
-                Forward,
-                SETTLED
-            ]
+            [Forward, Reply::Ready { settled: false }, Forward, SETTLED]
         );
     }
 

@@ -1,0 +1,109 @@
+//! Cancel requests: to the query they were meant for, or to nothing (design rule 6).
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use pglanes_wire::startup::write_cancel_request;
+
+use crate::hub::{Activity, AskedOfSession, Hub};
+use crate::server::ServerFace;
+use crate::upstream::dial;
+
+/// How long a cancel request may take to be delivered.
+const DELIVERY_LIMIT: Duration = Duration::from_secs(10);
+
+/// Carries out a client's cancel request, and returns when it has arrived: the client
+/// waits for the end of its connection to know that.
+pub(crate) async fn requested(hub: &Rc<Hub>, process_id: i32, secret: &[u8]) {
+    hub.metrics.cancel_requests.increment();
+    let found = hub.sessions.borrow().find(process_id, secret);
+    let Some(session) = found else {
+        return;
+    };
+    let activity = session.activity.borrow().clone();
+    match activity {
+        // Nothing runs: a late cancel is no error.
+        Activity::Idle => {}
+        Activity::Waiting => session.ask(AskedOfSession::CancelWait),
+        Activity::Linked(face) => deliver(hub, &face).await,
+    }
+}
+
+/// Cancels what runs on a server connection, in the background.
+pub(crate) fn forward(hub: &Rc<Hub>, face: Rc<ServerFace>) {
+    let hub = Rc::clone(hub);
+    // Counted now: the connection may be given back before the task first runs.
+    let Some(under_way) = UnderWay::begin(&hub, &face) else {
+        return;
+    };
+    tokio::task::spawn_local(async move {
+        send(&hub, &face).await;
+        drop(under_way);
+    });
+}
+
+async fn deliver(hub: &Rc<Hub>, face: &Rc<ServerFace>) {
+    if let Some(under_way) = UnderWay::begin(hub, face) {
+        send(hub, face).await;
+        drop(under_way);
+    }
+}
+
+/// A cancel on its way: while it exists the connection is not handed on.
+struct UnderWay {
+    hub: Rc<Hub>,
+    face: Rc<ServerFace>,
+}
+
+impl UnderWay {
+    /// `None` when the server gave no key, one is on its way there already, or too many are in all.
+    fn begin(hub: &Rc<Hub>, face: &Rc<ServerFace>) -> Option<Self> {
+        let most = hub.live().config.limits.cancels;
+        if face.key.is_none()
+            || face.cancels_under_way.get() > 0
+            || hub.cancels_in_flight.get() >= most
+        {
+            return None;
+        }
+        face.cancels_under_way.set(face.cancels_under_way.get() + 1);
+        hub.cancels_in_flight.set(hub.cancels_in_flight.get() + 1);
+        Some(Self {
+            hub: Rc::clone(hub),
+            face: Rc::clone(face),
+        })
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let (hub, face) = (&self.hub, &self.face);
+        hub.cancels_in_flight.set(hub.cancels_in_flight.get() - 1);
+        face.cancels_under_way.set(face.cancels_under_way.get() - 1);
+        face.cancels_done.notify_one();
+    }
+}
+
+async fn send(hub: &Rc<Hub>, face: &ServerFace) {
+    let live = hub.live();
+    let delivered = tokio::time::timeout(DELIVERY_LIMIT, async {
+        let mut stream = dial(&live.target).await.ok()?;
+        let mut request = BytesMut::new();
+        write_cancel_request(&mut request, face.key.pid(), face.key.secret());
+        stream.write_all(&request).await.ok()?;
+        // PostgreSQL closes once the signal has been sent.
+        let mut rest = Vec::new();
+        while stream.read_some(&mut rest, 64).await.ok()? > 0 {
+            rest.clear();
+        }
+        Some(())
+    });
+    if let Ok(Some(())) = delivered.await {
+        hub.metrics.cancels_forwarded.increment();
+    } else {
+        tracing::warn!(
+            server = face.id.0,
+            "a cancel request did not reach PostgreSQL"
+        );
+    }
+}

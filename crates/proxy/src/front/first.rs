@@ -1,0 +1,92 @@
+//! The first packets of a connection.
+
+use bytes::BytesMut;
+use pglanes_wire::message;
+use pglanes_wire::startup::{First, PROTOCOL_3_0, Startup, StartupError, parse_first};
+
+use super::{Arrival, Turned};
+
+/// What the next first packet was, without borrowing the inbox.
+enum Seen {
+    Ssl,
+    GssEnc,
+    Cancel { process_id: i32, key: Vec<u8> },
+    Startup(Startup),
+    DirectTls,
+}
+
+impl Arrival {
+    /// Answers requests for encryption and carries out a cancel request, until there is
+    /// a startup packet.
+    pub(super) async fn first(&mut self) -> Result<Startup, Turned> {
+        let (mut ssl_asked, mut gss_asked) = (false, false);
+        loop {
+            match self.next_first().await? {
+                Seen::Ssl if !ssl_asked => ssl_asked = true,
+                Seen::GssEnc if !gss_asked => gss_asked = true,
+                Seen::Ssl | Seen::GssEnc => {
+                    return Err(Turned::away("08P01", "encryption was asked for twice"));
+                }
+                Seen::Cancel { process_id, key } => {
+                    crate::cancel::requested(&self.hub, process_id, &key).await;
+                    return Err(Turned::Gone);
+                }
+                Seen::DirectTls => {
+                    // A server without TLS drops the connection; an answer in the clear
+                    // would only confuse a TLS client.
+                    return Err(Turned::Gone);
+                }
+                Seen::Startup(startup) => {
+                    self.negotiate(&startup).await?;
+                    return Ok(startup);
+                }
+            }
+            if !self.inbox.is_empty() {
+                // Sent without waiting for the answer: stuffed in (CVE-2021-3935).
+                return Err(Turned::away(
+                    "08P01",
+                    "received unencrypted data after a request for encryption",
+                ));
+            }
+            self.stream.write_all(b"N").await?;
+        }
+    }
+
+    async fn next_first(&mut self) -> Result<Seen, Turned> {
+        loop {
+            let parsed = parse_first(&self.inbox).map_err(|error| refused(&error))?;
+            let Some((first, used)) = parsed else {
+                self.read_more().await?;
+                continue;
+            };
+            let seen = match first {
+                First::Ssl => Seen::Ssl,
+                First::GssEnc => Seen::GssEnc,
+                First::Cancel(request) => Seen::Cancel {
+                    process_id: request.pid,
+                    key: request.key.to_vec(),
+                },
+                First::Startup(startup) => Seen::Startup(startup),
+                First::DirectTls => Seen::DirectTls,
+            };
+            self.inbox.drain(..used);
+            return Ok(seen);
+        }
+    }
+
+    /// Newer minor versions and protocol options we do not know are negotiated down,
+    /// once, and never refused.
+    async fn negotiate(&mut self, startup: &Startup) -> Result<(), Turned> {
+        if startup.version.minor == 0 && startup.unknown_options.is_empty() {
+            return Ok(());
+        }
+        let mut out = BytesMut::new();
+        message::negotiate_protocol_version(&mut out, PROTOCOL_3_0, &startup.unknown_options);
+        self.stream.write_all(&out).await?;
+        Ok(())
+    }
+}
+
+fn refused(error: &StartupError) -> Turned {
+    Turned::away(error.sqlstate(), error.to_string())
+}

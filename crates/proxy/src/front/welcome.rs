@@ -1,0 +1,199 @@
+//! What a client is told when it has logged in: the parameters as the real server
+//! reports them, a cancel key of our own, and ReadyForQuery.
+
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use pglanes_lanes::PoolId;
+use pglanes_lanes::classify::{Classified, SessionFacts};
+use pglanes_wire::message::{self, Severity, TransactionStatus};
+use pglanes_wire::parameters::{ParameterSet, normalise_client_encoding};
+use pglanes_wire::startup::Startup;
+
+use super::login::Known;
+use super::{Arrival, Turned};
+use crate::hub::{Asked, PoolKey, Refusal, SessionFace, WaitingTicket};
+use crate::session::{Identity, Session};
+use crate::settings::Settings;
+
+/// A client that has been welcomed.
+pub(super) struct Welcomed {
+    face: Rc<SessionFace>,
+    identity: Rc<Identity>,
+    class: Classified,
+    told: Rc<ParameterSet>,
+}
+
+impl Welcomed {
+    pub(super) fn into_session(self, arrival: Arrival) -> Session {
+        let Arrival { hub, stream, inbox } = arrival;
+        let Self {
+            face,
+            identity,
+            class,
+            told,
+        } = self;
+        Session::new(hub, stream, face, identity, class, told, inbox)
+    }
+}
+
+impl Arrival {
+    pub(super) async fn welcome(
+        &mut self,
+        startup: Startup,
+        known: Known,
+    ) -> Result<Welcomed, Turned> {
+        let live = self.hub.live();
+        let application_name = startup
+            .parameter("application_name")
+            .unwrap_or("")
+            .to_owned();
+        let class = live.classifier.session(&SessionFacts {
+            application_name: &application_name,
+            user: &known.user,
+            database: &known.database,
+        });
+        let (pool, server_told) = self.pool_and_parameters(&startup, &known, class).await?;
+        let mut parameters = (*server_told).clone();
+        parameters.set("application_name", &application_name);
+        let told = self.hub.parameter_sets.borrow_mut().intern(parameters);
+        let initial = Settings::new([("application_name".to_owned(), application_name)]);
+        let identity = Rc::new(Identity {
+            user: known.user,
+            database: known.database,
+            pool,
+            initial: self.hub.settings.borrow_mut().intern(initial),
+        });
+        let registered = self.hub.sessions.borrow_mut().register(class.lane);
+        let face =
+            registered.ok_or_else(|| Turned::away("58000", "no randomness for a cancel key"))?;
+        let mut out = BytesMut::new();
+        for (name, value) in told.iter() {
+            message::parameter_status(&mut out, name, value);
+        }
+        message::backend_key_data(&mut out, face.key.pid(), face.key.secret());
+        message::ready_for_query(&mut out, TransactionStatus::Idle);
+        if let Err(error) = self.stream.write_all(&out).await {
+            self.hub.sessions.borrow_mut().remove(face.key.pid());
+            return Err(error.into());
+        }
+        Ok(Welcomed {
+            face,
+            identity,
+            class,
+            told,
+        })
+    }
+
+    /// The pool of this login, and what the server reports there. Startup parameters
+    /// that ask for what the server reports anyway make no pool of their own.
+    async fn pool_and_parameters(
+        &self,
+        startup: &Startup,
+        known: &Known,
+        class: Classified,
+    ) -> Result<(PoolId, Rc<ParameterSet>), Turned> {
+        let key = |startup| PoolKey {
+            user: known.user.clone(),
+            database: known.database.clone(),
+            startup,
+        };
+        let plain = self.pool(key(Vec::new()))?;
+        let reported = self.reported(plain, class).await?;
+        let mut asked: Vec<(String, String)> = Vec::new();
+        for (name, value) in &startup.parameters {
+            let name = name.to_ascii_lowercase();
+            let value = if name == "client_encoding" {
+                normalise_client_encoding(value).into_owned()
+            } else {
+                value.clone()
+            };
+            let as_reported = reported
+                .get(&name)
+                .is_some_and(|known| same_value(&name, known, &value));
+            if name != "application_name" && !as_reported {
+                asked.push((name, value));
+            }
+        }
+        if asked.is_empty() {
+            return Ok((plain, reported));
+        }
+        asked.sort();
+        let pool = self.pool(key(asked))?;
+        Ok((pool, self.reported(pool, class).await?))
+    }
+
+    fn pool(&self, key: PoolKey) -> Result<PoolId, Turned> {
+        let id = self.hub.pools.borrow_mut().id(key);
+        id.ok_or_else(|| {
+            let text = "too many combinations of user, database and startup parameters";
+            Turned::away("53300", text)
+        })
+    }
+
+    /// What the server reports at login. Known from the first connection of the pool on;
+    /// until then a slot is asked for, so that a login that the server would refuse is
+    /// refused now, in its words.
+    async fn reported(&self, pool: PoolId, class: Classified) -> Result<Rc<ParameterSet>, Turned> {
+        let known = self.hub.pools.borrow().welcome(pool);
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let mut asked = self.hub.ask(class.lane, pool);
+        loop {
+            asked = match asked {
+                Asked::Granted(server) => {
+                    let reported = Rc::clone(&server.parameters);
+                    server.give_back();
+                    return Ok(reported);
+                }
+                Asked::Refused(refusal) => return Err(self.turned(&refusal)),
+                Asked::Waiting(ticket) => self.wait(ticket).await,
+            };
+        }
+    }
+
+    async fn wait(&self, mut ticket: WaitingTicket) -> Asked {
+        let outcome = std::future::poll_fn(|context| ticket.poll(context)).await;
+        self.hub.settle(outcome)
+    }
+
+    fn turned(&self, refusal: &Refusal) -> Turned {
+        match refusal {
+            Refusal::OpenFailed(error) => {
+                let mut out = BytesMut::new();
+                error.write_error(&mut out, Severity::Fatal);
+                Turned::ByServer(out)
+            }
+            Refusal::Rejected(_) => Turned::away(
+                "53300",
+                "no slot became free to ask PostgreSQL about this login; its lane is full",
+            ),
+        }
+    }
+}
+
+/// Whether a reported value is what was asked for. DateStyle is reported with its
+/// default order of day and month (`ISO, MDY`) although only `ISO` was asked for.
+fn same_value(name: &str, reported: &str, asked: &str) -> bool {
+    reported == asked
+        || (name == "datestyle"
+            && reported
+                .split(',')
+                .next()
+                .is_some_and(|style| style.eq_ignore_ascii_case(asked)))
+        || (matches!(name, "timezone" | "client_encoding") && reported.eq_ignore_ascii_case(asked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_reports_anyway_is_not_asked_for() {
+        assert!(same_value("datestyle", "ISO, MDY", "ISO"));
+        assert!(!same_value("datestyle", "ISO, MDY", "German"));
+        assert!(same_value("timezone", "Etc/UTC", "etc/utc"));
+        assert!(!same_value("search_path", "a", "A"));
+    }
+}

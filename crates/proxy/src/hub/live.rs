@@ -1,0 +1,64 @@
+//! The configuration in force, in the form the data path uses.
+
+use pglanes_config::{Config, Cpu, LaneIndex, Pooling};
+use pglanes_lanes::classify::Classifier;
+use pglanes_lanes::{LaneId, Policy};
+
+use crate::upstream::Target;
+
+/// One configuration, and everything derived from it.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) config: Config,
+    pub(crate) policy: Policy,
+    pub(crate) classifier: Classifier,
+    pub(crate) target: Target,
+    /// Raised with every configuration: sessions see that theirs is out of date.
+    pub(crate) generation: u32,
+    index: LaneIndex,
+}
+
+impl Live {
+    /// `previous` keeps the numbers of lanes: connections and waiters carry them.
+    pub(crate) fn new(config: Config, previous: Option<&Self>) -> Self {
+        let (policy, index) = config.policy(previous.map(|live| &live.index));
+        Self {
+            classifier: config.classifier(&index),
+            target: Target::new(&config.upstream),
+            generation: previous.map_or(0, |live| live.generation + 1),
+            policy,
+            index,
+            config,
+        }
+    }
+
+    pub(crate) fn lane_name(&self, lane: LaneId) -> &str {
+        self.policy
+            .lanes
+            .get(usize::from(lane.0))
+            .map_or("unknown", |lane| &lane.name)
+    }
+
+    pub(crate) fn throttle_name(&self, index: usize) -> &str {
+        self.policy
+            .throttles
+            .get(index)
+            .map_or("unknown", |throttle| &throttle.name)
+    }
+
+    pub(crate) fn envelope(&self, lane: LaneId) -> &[(String, String)] {
+        self.index.envelope(lane)
+    }
+
+    pub(crate) fn cpu(&self, lane: LaneId) -> Cpu {
+        self.config
+            .lane(self.lane_name(lane))
+            .map_or(Cpu::Normal, |lane| lane.cpu)
+    }
+
+    pub(crate) fn pooling(&self, lane: LaneId) -> Pooling {
+        self.config
+            .lane(self.lane_name(lane))
+            .map_or(Pooling::Transaction, |lane| lane.pooling)
+    }
+}

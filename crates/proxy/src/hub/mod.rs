@@ -1,0 +1,144 @@
+//! What all sessions of the data thread share: the scheduler, the server connections
+//! that are not in use, the pools, the registry of sessions, and the configuration in
+//! force. One thread owns it; nothing here is locked, and no borrow outlives a call.
+//!
+//! - `slots`: asking for, getting, and giving back a server connection
+//! - `waiters`: transactions that wait for one
+//! - `pools`: (user, database, startup parameters), and what PostgreSQL says to each
+//! - `registry`: the sessions, found by their cancel key
+//! - `live`: the configuration in force
+
+pub(crate) mod live;
+mod opening;
+mod pools;
+mod registry;
+mod slots;
+mod timer;
+mod upkeep;
+mod waiters;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::hash::RandomState;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use pglanes_lanes::{Input, LaneId, PoolId, Scheduler, ServerId, Time};
+use pglanes_wire::parameters::ParameterSet;
+use pglanes_wire::prepared::StatementCache;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::server::{Server, ServerFace};
+use crate::settings::{Interner, Settings};
+use crate::upstream::SaltedPasswords;
+
+pub(crate) use live::Live;
+pub(crate) use pools::{PoolKey, Pools};
+pub(crate) use registry::{Activity, Asked as AskedOfSession, Registry, SessionFace};
+pub(crate) use slots::{Asked, LinkedServer, Refusal};
+pub(crate) use waiters::{Waiters, WaitingTicket};
+
+/// Statements kept by content although no session names them.
+const UNUSED_STATEMENTS: usize = 4096;
+
+/// How far the proxy is with ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Serving.
+    Running,
+    /// Transactions finish, nothing new begins.
+    Draining,
+}
+
+/// Where a server connection is.
+#[derive(Debug)]
+enum ServerPlace {
+    Opening,
+    Idle(Box<Server>),
+    /// With a session.
+    Linked(Rc<ServerFace>),
+}
+
+/// The shared state of the data thread.
+pub(crate) struct Hub {
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) pools: RefCell<Pools>,
+    pub(crate) sessions: RefCell<Registry>,
+    pub(crate) statements: RefCell<StatementCache<RandomState>>,
+    pub(crate) settings: RefCell<Interner<Settings>>,
+    pub(crate) parameter_sets: RefCell<Interner<ParameterSet>>,
+    pub(crate) salted_passwords: Rc<SaltedPasswords>,
+    /// Keys the mock exchange of unknown users: the same user always gets the same salt.
+    pub(crate) mock_secret: [u8; 32],
+    /// Cancel requests being carried to PostgreSQL.
+    pub(crate) cancels_in_flight: Cell<u32>,
+    /// Logins not finished.
+    pub(crate) logins_in_flight: Cell<u32>,
+    pub(crate) phase: Cell<Phase>,
+    live: RefCell<Rc<Live>>,
+    scheduler: RefCell<Scheduler>,
+    waiters: RefCell<Waiters>,
+    servers: RefCell<BTreeMap<ServerId, ServerPlace>>,
+    open_errors: RefCell<BTreeMap<ServerId, crate::upstream::SharedOpenError>>,
+    timer: Notify,
+    armed: Cell<Option<Time>>,
+    priority_warned: Cell<bool>,
+    aliases: RefCell<upkeep::AliasLog>,
+}
+
+impl Hub {
+    pub(crate) fn new(live: Live, metrics: Arc<Metrics>, mock_secret: [u8; 32]) -> Rc<Self> {
+        let scheduler = Scheduler::new(live.policy.clone());
+        Rc::new(Self {
+            clock: Clock::start(),
+            metrics,
+            pools: RefCell::new(Pools::default()),
+            sessions: RefCell::new(Registry::default()),
+            statements: RefCell::new(StatementCache::new(UNUSED_STATEMENTS, RandomState::new())),
+            settings: RefCell::new(Interner::new()),
+            parameter_sets: RefCell::new(Interner::new()),
+            salted_passwords: Rc::default(),
+            mock_secret,
+            cancels_in_flight: Cell::new(0),
+            logins_in_flight: Cell::new(0),
+            phase: Cell::new(Phase::Running),
+            live: RefCell::new(Rc::new(live)),
+            scheduler: RefCell::new(scheduler),
+            waiters: RefCell::new(Waiters::default()),
+            servers: RefCell::new(BTreeMap::new()),
+            open_errors: RefCell::new(BTreeMap::new()),
+            timer: Notify::new(),
+            armed: Cell::new(None),
+            priority_warned: Cell::new(false),
+            aliases: RefCell::default(),
+        })
+    }
+
+    /// The configuration in force.
+    pub(crate) fn live(&self) -> Rc<Live> {
+        Rc::clone(&self.live.borrow())
+    }
+
+    /// Puts another configuration in force: sessions meet it at their next transaction.
+    pub(crate) fn set_live(self: &Rc<Self>, live: Live) {
+        let policy = live.policy.clone();
+        self.salted_passwords.forget();
+        *self.live.borrow_mut() = Rc::new(live);
+        self.tell(Input::Reload { policy });
+    }
+
+    /// Hands one event to the scheduler and carries out what it decides.
+    pub(crate) fn tell(self: &Rc<Self>, input: Input) {
+        let now = self.clock.now();
+        self.scheduler.borrow_mut().handle(now, input);
+        self.carry_out();
+    }
+
+    /// The scheduler's view of itself.
+    pub(crate) fn snapshot(&self) -> pglanes_lanes::Snapshot {
+        self.scheduler.borrow().snapshot(self.clock.now())
+    }
+}

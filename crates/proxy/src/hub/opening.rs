@@ -1,0 +1,206 @@
+//! Opening a server connection for a lane and a pool.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use pglanes_config::Cpu;
+use pglanes_lanes::{Input, LaneId, PoolId, ServerId, Time};
+use pglanes_wire::prepared::ServerStatements;
+use pglanes_wire::replies::Replies;
+use tokio::sync::Notify;
+
+use super::{Hub, PoolKey, ServerPlace};
+use crate::hub::Live;
+use crate::priority::{self, Lowered};
+use crate::server::{OwnQuery, Server, ServerFace};
+use crate::settings::Settings;
+use crate::upstream::{LoggedIn, OpenError, dial, log_in};
+
+/// Statements kept prepared on one server connection.
+const PREPARED_PER_CONNECTION: usize = 500;
+/// What a server connection calls itself until a session gives it a name.
+const OWN_APPLICATION_NAME: &str = "pglanes";
+
+/// Opens in the background and tells the scheduler how it went.
+pub(super) fn start(hub: &Rc<Hub>, id: ServerId, lane: LaneId, pool: PoolId) {
+    let hub = Rc::clone(hub);
+    tokio::task::spawn_local(async move {
+        let live = hub.live();
+        let key = hub.pools.borrow().key(pool);
+        let limit = live.config.upstream.connect_timeout;
+        let opening = Box::pin(open(&hub, &live, &key, lane));
+        let result = match tokio::time::timeout(limit, opening).await {
+            Ok(result) => result,
+            Err(_) => Err(OpenError::TimedOut {
+                place: live.target.place(),
+                limit,
+            }),
+        };
+        match result {
+            Ok((stream, welcome)) => hub.opened(id, lane, pool, stream, welcome, &live),
+            Err(error) => hub.open_failed(id, pool, error),
+        }
+    });
+}
+
+async fn open(
+    hub: &Hub,
+    live: &Live,
+    key: &PoolKey,
+    lane: LaneId,
+) -> Result<(crate::stream::Stream, LoggedIn), OpenError> {
+    let mut stream = dial(&live.target).await?;
+    let parameters = startup_parameters(key, live.envelope(lane));
+    let password = live.config.upstream_password(&key.user);
+    let logged_in = log_in(
+        &mut stream,
+        &live.target.place(),
+        &parameters,
+        &key.user,
+        password,
+        &hub.salted_passwords,
+    )
+    .await?;
+    Ok((stream, logged_in))
+}
+
+/// The startup packet: the lane's envelope, and over it what the client asked for, so
+/// that RESET ALL and DISCARD ALL come back to these (design rule 4).
+fn startup_parameters(key: &PoolKey, envelope: &[(String, String)]) -> Vec<(String, String)> {
+    let mut parameters = vec![
+        ("user".to_owned(), key.user.clone()),
+        ("database".to_owned(), key.database.clone()),
+        (
+            "application_name".to_owned(),
+            OWN_APPLICATION_NAME.to_owned(),
+        ),
+    ];
+    let asked = |name: &str| {
+        let mut startup = key.startup.iter();
+        startup.any(|(known, _)| known.eq_ignore_ascii_case(name))
+    };
+    let of_lane = envelope.iter().filter(|(name, _)| !asked(name));
+    parameters.extend(of_lane.cloned());
+    parameters.extend(key.startup.iter().cloned());
+    parameters
+}
+
+impl Hub {
+    fn opened(
+        self: &Rc<Self>,
+        id: ServerId,
+        lane: LaneId,
+        pool: PoolId,
+        stream: crate::stream::Stream,
+        welcome: LoggedIn,
+        live: &Live,
+    ) {
+        let parameters = self.parameter_sets.borrow_mut().intern(welcome.parameters);
+        self.pools
+            .borrow_mut()
+            .set_welcome(pool, Some(Rc::clone(&parameters)));
+        self.lower_priority(live.cpu(lane), welcome.key.pid(), live);
+        self.metrics.servers_opened.increment();
+        let server = Server {
+            face: Rc::new(ServerFace {
+                id,
+                key: welcome.key,
+                cancels_under_way: Cell::new(0),
+                cancels_done: Notify::new(),
+                cancelled_because: RefCell::new(None),
+            }),
+            lane,
+            pool,
+            stream,
+            replies: Replies::default(),
+            statements: ServerStatements::new(PREPARED_PER_CONNECTION),
+            carry: Vec::new(),
+            passing: 0,
+            unsent: Vec::new(),
+            applied: self.settings.borrow_mut().intern(Settings::default()),
+            parameters,
+            own: OwnQuery::None,
+            own_error: None,
+            unnamed_of: 0,
+            granted_at: Time::from_nanos(0),
+            dying: false,
+        };
+        let place = ServerPlace::Idle(Box::new(server));
+        self.servers.borrow_mut().insert(id, place);
+        self.metrics.upstream_up.set(true);
+        self.tell(Input::Opened { server: id });
+    }
+
+    fn open_failed(self: &Rc<Self>, id: ServerId, pool: PoolId, error: OpenError) {
+        tracing::warn!(server = id.0, %error, "server connection not opened");
+        self.metrics.open_failures.increment();
+        if !matches!(error, OpenError::Refused(_)) {
+            self.metrics.upstream_up.set(false);
+        }
+        if error.refutes_welcome() {
+            self.pools.borrow_mut().set_welcome(pool, None);
+        }
+        let verdict = error.verdict();
+        self.servers.borrow_mut().remove(&id);
+        self.open_errors.borrow_mut().insert(id, Rc::new(error));
+        self.tell(Input::OpenFailed {
+            server: id,
+            verdict,
+        });
+        self.open_errors.borrow_mut().remove(&id);
+    }
+
+    /// Lowers the backend's CPU priority as its lane asks; says once why it cannot.
+    fn lower_priority(&self, cpu: Cpu, process_id: i32, live: &Live) {
+        let lowered = if live.config.upstream.is_local() {
+            priority::apply(cpu, process_id)
+        } else if cpu == Cpu::Normal {
+            Lowered::NotAsked
+        } else {
+            Lowered::NotPossible
+        };
+        match lowered {
+            Lowered::NotAsked => {}
+            Lowered::Done => self.metrics.priority_lowered.increment(),
+            Lowered::NotPossible => {
+                self.metrics.priority_refused.increment();
+                if !self.priority_warned.replace(true) {
+                    tracing::warn!(
+                        "lanes ask for a lower CPU priority, which cannot be set: PostgreSQL must run \
+                         on this machine and as the same user as pglanes, or pglanes needs CAP_SYS_NICE \
+                         (on Linux) or root; going on without it"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let owned = |(a, b): &(&str, &str)| ((*a).to_owned(), (*b).to_owned());
+        pairs.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn what_the_client_asked_for_wins_over_the_envelope() {
+        let key = PoolKey {
+            user: "u".into(),
+            database: "d".into(),
+            startup: pairs(&[("Work_Mem", "1MB")]),
+        };
+        let envelope = pairs(&[("work_mem", "64MB"), ("statement_timeout", "60s")]);
+        let parameters = startup_parameters(&key, &envelope);
+        let expected = pairs(&[
+            ("user", "u"),
+            ("database", "d"),
+            ("application_name", "pglanes"),
+            ("statement_timeout", "60s"),
+            ("Work_Mem", "1MB"),
+        ]);
+        assert_eq!(parameters, expected);
+    }
+}

@@ -1,0 +1,72 @@
+//! Pools: the combinations of user, database and startup parameters that server
+//! connections are opened with, and what PostgreSQL says at their login.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use pglanes_lanes::PoolId;
+use pglanes_wire::parameters::ParameterSet;
+
+/// What server connections must share to be interchangeable.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct PoolKey {
+    pub(crate) user: String,
+    pub(crate) database: String,
+    /// What the client's startup packet asked for beyond the lane's envelope, sorted by
+    /// name: server connections start with it, so that RESET brings it back.
+    pub(crate) startup: Vec<(String, String)>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    key: Rc<PoolKey>,
+    /// What the server reports at login, once it has been seen.
+    welcome: Option<Rc<ParameterSet>>,
+}
+
+/// The most combinations that are kept: startup parameters are the clients' choice.
+pub(crate) const MOST_POOLS: usize = 4096;
+
+/// All pools, numbered.
+#[derive(Debug, Default)]
+pub(crate) struct Pools {
+    by_key: HashMap<Rc<PoolKey>, PoolId>,
+    pools: Vec<Pool>,
+}
+
+impl Pools {
+    /// The number of this combination; `None` when there are too many.
+    pub(crate) fn id(&mut self, key: PoolKey) -> Option<PoolId> {
+        if let Some(&known) = self.by_key.get(&key) {
+            return Some(known);
+        }
+        if self.pools.len() >= MOST_POOLS {
+            return None;
+        }
+        let id = PoolId(self.pools.len() as u32);
+        let key = Rc::new(key);
+        self.by_key.insert(Rc::clone(&key), id);
+        self.pools.push(Pool { key, welcome: None });
+        Some(id)
+    }
+
+    pub(crate) fn key(&self, id: PoolId) -> Rc<PoolKey> {
+        Rc::clone(&self.pools[id.0 as usize].key)
+    }
+
+    pub(crate) fn welcome(&self, id: PoolId) -> Option<Rc<ParameterSet>> {
+        self.pools[id.0 as usize].welcome.clone()
+    }
+
+    pub(crate) fn set_welcome(&mut self, id: PoolId, welcome: Option<Rc<ParameterSet>>) {
+        self.pools[id.0 as usize].welcome = welcome;
+    }
+
+    /// The pools of one database.
+    pub(crate) fn of_database(&self, database: &str) -> Vec<PoolId> {
+        let ids = self.pools.iter().enumerate();
+        ids.filter(|(_, pool)| pool.key.database == database)
+            .map(|(index, _)| PoolId(index as u32))
+            .collect()
+    }
+}

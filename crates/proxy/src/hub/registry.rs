@@ -1,0 +1,107 @@
+//! The sessions, found by the process id of their cancel key.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::task::Waker;
+
+use pglanes_lanes::LaneId;
+use pglanes_wire::cancel_key::CancelKey;
+
+use crate::server::ServerFace;
+
+/// What a session is doing, as far as others have to know.
+#[derive(Debug, Clone)]
+pub(crate) enum Activity {
+    /// Between transactions.
+    Idle,
+    /// Its transaction waits for a slot.
+    Waiting,
+    /// It uses this server connection.
+    Linked(Rc<ServerFace>),
+}
+
+/// What others may ask of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Nothing,
+    /// Its waiting transaction is to be answered 57014.
+    CancelWait,
+    /// It is to end at the end of its transaction.
+    End,
+}
+
+/// What the rest of the proxy knows of a session.
+#[derive(Debug)]
+pub(crate) struct SessionFace {
+    pub(crate) key: CancelKey,
+    pub(crate) activity: RefCell<Activity>,
+    pub(crate) asked: Cell<Asked>,
+    pub(crate) lane: Cell<LaneId>,
+    /// The session's task, to be woken when something is asked.
+    pub(crate) waker: RefCell<Option<Waker>>,
+}
+
+impl SessionFace {
+    /// Asks something of the session and wakes it.
+    pub(crate) fn ask(&self, asked: Asked) {
+        // A session that is told to end does not come back from it.
+        if self.asked.get() != Asked::End {
+            self.asked.set(asked);
+        }
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// All sessions that have logged in.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    by_process_id: HashMap<i32, Rc<SessionFace>>,
+}
+
+impl Registry {
+    /// Registers a session under a new random key; `None` if there is no randomness.
+    pub(crate) fn register(&mut self, lane: LaneId) -> Option<Rc<SessionFace>> {
+        loop {
+            let mut random = [0; 8];
+            getrandom::fill(&mut random).ok()?;
+            let [a, b, c, d, secret @ ..] = random;
+            // Positive, as process ids are: clients print and compare them.
+            let process_id = (i32::from_be_bytes([a, b, c, d]) & i32::MAX).max(1);
+            if self.by_process_id.contains_key(&process_id) {
+                continue;
+            }
+            let face = Rc::new(SessionFace {
+                key: CancelKey::new(process_id, &secret).ok()?,
+                activity: RefCell::new(Activity::Idle),
+                asked: Cell::new(Asked::Nothing),
+                lane: Cell::new(lane),
+                waker: RefCell::new(None),
+            });
+            self.by_process_id.insert(process_id, Rc::clone(&face));
+            return Some(face);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, process_id: i32) {
+        self.by_process_id.remove(&process_id);
+    }
+
+    /// The session whose key this is; the secret is compared in constant time.
+    pub(crate) fn find(&self, process_id: i32, secret: &[u8]) -> Option<Rc<SessionFace>> {
+        let face = self.by_process_id.get(&process_id)?;
+        face.key
+            .matches(process_id, secret)
+            .then(|| Rc::clone(face))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_process_id.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Rc<SessionFace>> {
+        self.by_process_id.values()
+    }
+}

@@ -1,0 +1,274 @@
+//! Asking for a server connection, getting it, and giving it back.
+
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+
+use pglanes_lanes::{Input, LaneId, Output, PoolId, Rejection, ServerId, TicketId};
+
+use super::waiters::Outcome;
+use super::{Hub, ServerPlace, WaitingTicket};
+use crate::server::{Health, Server};
+use crate::upstream::SharedOpenError;
+
+/// What came of asking for a slot.
+pub(crate) enum Asked {
+    Granted(LinkedServer),
+    Waiting(WaitingTicket),
+    Refused(Refusal),
+}
+
+/// Why a transaction gets no slot.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Rejected(Rejection),
+    OpenFailed(SharedOpenError),
+}
+
+/// A server connection in a session's hands. Dropped without having been given back,
+/// it is closed: nobody knows what it still owes.
+pub(crate) struct LinkedServer {
+    hub: Rc<Hub>,
+    server: Option<Box<Server>>,
+}
+
+impl LinkedServer {
+    /// Gives the connection back, clean, for the next transaction of anybody.
+    pub(crate) fn give_back(mut self) {
+        if let Some(server) = self.server.take() {
+            self.hub.give_back(server);
+        }
+    }
+}
+
+impl Deref for LinkedServer {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        // Only giving back and dropping take it out, and both consume the value.
+        self.server
+            .as_deref()
+            .expect("a linked server is there until it is given back")
+    }
+}
+
+impl DerefMut for LinkedServer {
+    fn deref_mut(&mut self) -> &mut Server {
+        // As above.
+        self.server
+            .as_deref_mut()
+            .expect("a linked server is there until it is given back")
+    }
+}
+
+impl Drop for LinkedServer {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            self.hub.discard(&server);
+        }
+    }
+}
+
+impl Hub {
+    /// Asks for a server connection for one transaction.
+    pub(crate) fn ask(self: &Rc<Self>, lane: LaneId, pool: PoolId) -> Asked {
+        let ticket = self.waiters.borrow_mut().issue();
+        self.tell(Input::Request { ticket, lane, pool });
+        let outcome = self.waiters.borrow_mut().take(ticket);
+        match outcome {
+            Some(outcome) => self.settle(outcome),
+            None => Asked::Waiting(WaitingTicket {
+                hub: Rc::clone(self),
+                ticket: Some(ticket),
+            }),
+        }
+    }
+
+    /// Turns the outcome of a wait into what the session works with.
+    pub(crate) fn settle(self: &Rc<Self>, outcome: Outcome) -> Asked {
+        match outcome {
+            Outcome::Granted(mut server) => {
+                server.granted_at = self.clock.now();
+                Asked::Granted(LinkedServer {
+                    hub: Rc::clone(self),
+                    server: Some(server),
+                })
+            }
+            Outcome::Rejected(rejection) => Asked::Refused(Refusal::Rejected(rejection)),
+            Outcome::OpenFailed(error) => Asked::Refused(Refusal::OpenFailed(error)),
+        }
+    }
+
+    /// Takes a connection back. One that owes anything is closed (design rule 2).
+    pub(super) fn give_back(self: &Rc<Self>, mut server: Box<Server>) {
+        if !server.is_clean() {
+            self.metrics.out_of_sync.increment();
+            tracing::warn!(
+                server = server.face.id.0,
+                "connection given back while it still owed something: closed"
+            );
+            self.discard(&server);
+            return;
+        }
+        if server.face.cancels_under_way.get() > 0 {
+            // The cancel was meant for the query that has ended; the next client's
+            // query must not meet it.
+            let hub = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                while server.face.cancels_under_way.get() > 0 {
+                    server.face.cancels_done.notified().await;
+                }
+                hub.give_back(server);
+            });
+            return;
+        }
+        if server.face.cancelled_because.borrow().is_some() {
+            server.face.cancelled_because.replace(None);
+        }
+        // Answers may have left room nobody needs while it is idle.
+        server.carry = Vec::new();
+        let id = server.face.id;
+        self.servers
+            .borrow_mut()
+            .insert(id, ServerPlace::Idle(server));
+        self.tell(Input::Release { server: id });
+    }
+
+    /// Closes a connection that is in nobody's hands any more.
+    pub(super) fn discard(self: &Rc<Self>, server: &Server) {
+        server.stream.last_words(TERMINATE);
+        self.servers.borrow_mut().remove(&server.face.id);
+        self.metrics.servers_closed.increment();
+        self.tell(Input::Closed {
+            server: server.face.id,
+        });
+    }
+
+    /// Carries out everything the scheduler has decided.
+    pub(super) fn carry_out(self: &Rc<Self>) {
+        loop {
+            let output = self.scheduler.borrow_mut().poll();
+            match output {
+                None => break,
+                Some(Output::Grant { ticket, server }) => self.grant(ticket, server),
+                Some(Output::Open { server, lane, pool }) => {
+                    self.servers
+                        .borrow_mut()
+                        .insert(server, ServerPlace::Opening);
+                    super::opening::start(self, server, lane, pool);
+                }
+                Some(Output::Close { server }) => {
+                    let place = self.servers.borrow_mut().remove(&server);
+                    if let Some(ServerPlace::Idle(server)) = place {
+                        server.stream.last_words(TERMINATE);
+                        self.metrics.servers_closed.increment();
+                    }
+                }
+                Some(Output::Reject {
+                    ticket,
+                    lane,
+                    reason,
+                }) => {
+                    self.metrics.lane(lane).rejected(&reason);
+                    self.reject(ticket, reason);
+                }
+                Some(Output::CancelRunning { server, throttle }) => {
+                    self.cancel_for_throttle(server, throttle);
+                }
+            }
+        }
+        self.arm_timer();
+    }
+
+    fn grant(self: &Rc<Self>, ticket: TicketId, id: ServerId) {
+        let place = self.servers.borrow_mut().remove(&id);
+        let mut server = match place {
+            Some(ServerPlace::Idle(server)) => server,
+            other => {
+                // The scheduler granted what is not idle here: a defect, never a guess.
+                debug_assert!(false, "granted {id:?}, which is {other:?}");
+                if let Some(other) = other {
+                    self.servers.borrow_mut().insert(id, other);
+                }
+                return;
+            }
+        };
+        if server.check_idle() == Health::Dead {
+            // It died while idle: nobody notices. The transaction asks again.
+            self.metrics.servers_closed.increment();
+            let (lane, pool) = (server.lane, server.pool);
+            drop(server);
+            let now = self.clock.now();
+            let mut scheduler = self.scheduler.borrow_mut();
+            scheduler.handle(now, Input::Closed { server: id });
+            scheduler.handle(now, Input::Request { ticket, lane, pool });
+            return;
+        }
+        let face = Rc::clone(&server.face);
+        self.servers
+            .borrow_mut()
+            .insert(id, ServerPlace::Linked(face));
+        let unclaimed = self
+            .waiters
+            .borrow_mut()
+            .decide(ticket, Outcome::Granted(server));
+        if let Some(Outcome::Granted(server)) = unclaimed {
+            // Its client has left: what is clean goes back at once. Deferred, because
+            // giving back asks the scheduler, which is being listened to here.
+            let hub = Rc::clone(self);
+            tokio::task::spawn_local(async move { hub.give_back(server) });
+        }
+    }
+
+    fn reject(&self, ticket: TicketId, reason: Rejection) {
+        let outcome = match &reason {
+            Rejection::OpenFailed { server } => self
+                .open_errors
+                .borrow()
+                .get(server)
+                .map(|error| Outcome::OpenFailed(Rc::clone(error))),
+            _ => None,
+        };
+        let outcome = outcome.unwrap_or(Outcome::Rejected(reason));
+        self.waiters.borrow_mut().decide(ticket, outcome);
+    }
+
+    fn cancel_for_throttle(self: &Rc<Self>, server: ServerId, throttle: usize) {
+        let face = match self.servers.borrow().get(&server) {
+            Some(ServerPlace::Linked(face)) => Rc::clone(face),
+            _ => return,
+        };
+        let live = self.live();
+        let name = live.throttle_name(throttle);
+        face.cancelled_because
+            .replace(Some(format!("throttle {name:?}")));
+        self.metrics.throttle_cancels.increment();
+        crate::cancel::forward(self, face);
+    }
+
+    /// Notes the face of a connection that a session holds, for cancels by throttles.
+    pub(crate) fn connection_counts(&self) -> (usize, usize, usize) {
+        let servers = self.servers.borrow();
+        let mut counts = (0, 0, 0);
+        for place in servers.values() {
+            match place {
+                ServerPlace::Opening => counts.0 += 1,
+                ServerPlace::Idle(_) => counts.1 += 1,
+                ServerPlace::Linked(_) => counts.2 += 1,
+            }
+        }
+        counts
+    }
+}
+
+/// Terminate (`X`): the server ends the session in good order.
+const TERMINATE: &[u8] = &[b'X', 0, 0, 0, 4];
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_parting_word_is_terminate() {
+        let mut out = bytes::BytesMut::new();
+        pglanes_wire::message::terminate(&mut out);
+        assert_eq!(out, super::TERMINATE);
+    }
+}

@@ -1,0 +1,77 @@
+//! What the hub does besides the traffic: idle connections that died, databases about
+//! to be dropped, aliases that were used.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use pglanes_lanes::Input;
+use pglanes_wire::startup::Startup;
+
+use super::{Hub, ServerPlace};
+use crate::server::Health;
+
+/// Alias uses remembered as logged; beyond that each is logged.
+const MOST_ALIASES_REMEMBERED: usize = 1000;
+
+/// Which alias uses have been logged.
+#[derive(Debug, Default)]
+pub(crate) struct AliasLog {
+    seen: HashSet<(String, String, String)>,
+}
+
+impl AliasLog {
+    fn is_new(&mut self, entry: (String, String, String)) -> bool {
+        self.seen.len() >= MOST_ALIASES_REMEMBERED || self.seen.insert(entry)
+    }
+}
+
+impl Hub {
+    /// Closes idle connections whose server has gone, so that their slots are free and
+    /// nobody is handed one.
+    pub(crate) fn sweep_idle(self: &Rc<Self>) {
+        let mut dead = Vec::new();
+        self.servers.borrow_mut().retain(|id, place| {
+            let gone = match place {
+                ServerPlace::Idle(server) => server.check_idle() == Health::Dead,
+                ServerPlace::Opening | ServerPlace::Linked(_) => false,
+            };
+            if gone {
+                dead.push(*id);
+            }
+            !gone
+        });
+        for server in dead {
+            self.metrics.servers_closed.increment();
+            self.tell(Input::Closed { server });
+        }
+    }
+
+    /// Closes idle connections to a database, which is about to be dropped or copied:
+    /// PostgreSQL refuses that while anybody is connected.
+    pub(crate) fn close_idle_of(self: &Rc<Self>, database: &str) {
+        let pools = self.pools.borrow().of_database(database);
+        for pool in pools {
+            self.tell(Input::FlushPool { pool });
+        }
+    }
+
+    /// Logs the use of an alias, once per client name.
+    pub(crate) fn log_alias(&self, startup: &Startup, user: &str, database: &str) {
+        let client = startup.parameter("application_name").unwrap_or("");
+        let entry = (
+            client.to_owned(),
+            startup.user.clone(),
+            startup.database.clone(),
+        );
+        if self.aliases.borrow_mut().is_new(entry) {
+            tracing::info!(
+                client,
+                asked_user = startup.user,
+                asked_database = startup.database,
+                user,
+                database,
+                "an alias was used"
+            );
+        }
+    }
+}

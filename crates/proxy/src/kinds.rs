@@ -1,0 +1,45 @@
+//! The statement kinds of the protocol crate as the rules of lanes.yaml name them.
+
+use pglanes_lanes::classify::StatementKind as Rule;
+use pglanes_wire::sql::StatementKind as Seen;
+
+pub(crate) fn for_rules(seen: Seen) -> Rule {
+    match seen {
+        Seen::Select => Rule::Select,
+        Seen::Insert => Rule::Insert,
+        Seen::Update => Rule::Update,
+        Seen::Delete => Rule::Delete,
+        Seen::Truncate => Rule::Truncate,
+        Seen::Merge => Rule::Merge,
+        Seen::Vacuum => Rule::Vacuum,
+        Seen::Analyze => Rule::Analyze,
+        Seen::Reindex => Rule::Reindex,
+        Seen::CreateIndex => Rule::CreateIndex,
+        Seen::Cluster => Rule::Cluster,
+        Seen::RefreshMaterializedView => Rule::RefreshMaterializedView,
+        Seen::Copy => Rule::Copy,
+        Seen::Begin => Rule::Begin,
+        Seen::Commit => Rule::Commit,
+        Seen::Rollback => Rule::Rollback,
+        Seen::Savepoint => Rule::Savepoint,
+        Seen::Set => Rule::Set,
+        Seen::Show => Rule::Show,
+        Seen::Listen => Rule::Listen,
+        Seen::Unlisten => Rule::Unlisten,
+        Seen::Notify => Rule::Notify,
+        Seen::Prepare => Rule::Prepare,
+        Seen::Execute => Rule::Execute,
+        Seen::Deallocate => Rule::Deallocate,
+        Seen::Declare => Rule::Declare,
+        Seen::Fetch => Rule::Fetch,
+        Seen::Close => Rule::Close,
+        Seen::Lock => Rule::Lock,
+        Seen::Explain => Rule::Explain,
+        Seen::Call => Rule::Call,
+        Seen::Do => Rule::Do,
+        Seen::Discard => Rule::Discard,
+        Seen::Load => Rule::Load,
+        Seen::CreateTable | Seen::DropDatabase | Seen::CreateDatabase | Seen::Ddl => Rule::Ddl,
+        Seen::Empty | Seen::Other => Rule::Other,
+    }
+}

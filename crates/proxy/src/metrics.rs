@@ -1,0 +1,256 @@
+//! Counters of the data path. The data thread alone writes them; anyone may read. They
+//! are plain loads and stores: no locked instruction is spent on a transaction.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use pglanes_lanes::{LaneId, MAX_LANES, Rejection};
+
+use crate::session::Reason;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, count: u64) {
+        // One writer: nothing is lost between the load and the store.
+        self.0.store(self.get() + count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn increment(&self) {
+        self.add(1);
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// The number now.
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, count: i64) {
+        self.0.store(self.get() + count, Ordering::Relaxed);
+    }
+}
+
+/// Yes or no.
+#[derive(Debug, Default)]
+pub struct Flag(AtomicBool);
+
+impl Flag {
+    /// Whether it holds now.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, holds: bool) {
+        self.0.store(holds, Ordering::Relaxed);
+    }
+}
+
+/// Upper bounds of the buckets of every [`Histogram`], in microseconds; one more bucket
+/// takes what is above.
+pub const BUCKET_BOUNDS_US: [u64; 20] = [
+    50,
+    100,
+    250,
+    500,
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    300_000_000,
+];
+
+/// A distribution of durations.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    buckets: [Counter; BUCKET_BOUNDS_US.len() + 1],
+    sum_ns: Counter,
+}
+
+impl Histogram {
+    pub(crate) fn record(&self, duration: Duration) {
+        let micros = duration.as_micros() as u64;
+        let index = BUCKET_BOUNDS_US.partition_point(|bound| *bound < micros);
+        self.buckets[index].increment();
+        self.sum_ns.add(duration.as_nanos() as u64);
+    }
+
+    /// Counts per bucket, not cumulated; the last is above every bound.
+    pub fn counts(&self) -> [u64; BUCKET_BOUNDS_US.len() + 1] {
+        std::array::from_fn(|index| self.buckets[index].get())
+    }
+
+    /// The sum of all durations.
+    pub fn sum(&self) -> Duration {
+        Duration::from_nanos(self.sum_ns.get())
+    }
+}
+
+/// The counters of one lane.
+#[derive(Debug, Default)]
+pub struct LaneMetrics {
+    /// Transactions that ended.
+    pub transactions: Counter,
+    /// ErrorResponses passed to clients.
+    pub errors: Counter,
+    /// Bytes sent to clients.
+    pub bytes_out: Counter,
+    /// From asking for a slot to getting it.
+    pub queue_wait: Histogram,
+    /// From getting the slot to the end of the transaction.
+    pub transaction_time: Histogram,
+    /// Refused because the queue was full.
+    pub rejected_full: Counter,
+    /// Refused because the wait took too long.
+    pub rejected_timeout: Counter,
+    /// Refused because no server connection could be opened.
+    pub rejected_upstream: Counter,
+    pinned: [Gauge; Reason::ALL.len()],
+}
+
+impl LaneMetrics {
+    pub(crate) fn rejected(&self, reason: &Rejection) {
+        match reason {
+            Rejection::QueueFull { .. } => self.rejected_full.increment(),
+            Rejection::TimedOut { .. } => self.rejected_timeout.increment(),
+            Rejection::OpenFailed { .. } => self.rejected_upstream.increment(),
+        }
+    }
+
+    /// Sessions pinned now, by reason.
+    pub fn pinned(&self) -> impl Iterator<Item = (&'static str, i64)> + '_ {
+        let reasons = Reason::ALL.iter().zip(&self.pinned);
+        reasons.map(|(reason, gauge)| (reason.label(), gauge.get()))
+    }
+}
+
+/// All counters of the data path.
+#[derive(Debug)]
+pub struct Metrics {
+    lanes: Box<[OnceLock<Box<LaneMetrics>>]>,
+    /// Sessions logged in now.
+    pub clients: Gauge,
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Connections refused because there are too many.
+    pub refused: Counter,
+    /// Logins that succeeded.
+    pub logins: Counter,
+    /// Logins that failed.
+    pub login_failures: Counter,
+    /// Logins under an alias of a user or a database.
+    pub aliases_used: Counter,
+    /// Cancel requests received.
+    pub cancel_requests: Counter,
+    /// Cancel requests carried to PostgreSQL.
+    pub cancels_forwarded: Counter,
+    /// Statements cancelled by a throttle.
+    pub throttle_cancels: Counter,
+    /// Server connections opened.
+    pub servers_opened: Counter,
+    /// Attempts to open one that failed.
+    pub open_failures: Counter,
+    /// Server connections closed by the proxy.
+    pub servers_closed: Counter,
+    /// Server connections that ended or broke while a session used them.
+    pub servers_lost: Counter,
+    /// Server connections closed because nobody could say what they still owed: stays 0.
+    pub out_of_sync: Counter,
+    /// Backends whose CPU priority was lowered.
+    pub priority_lowered: Counter,
+    /// Backends whose CPU priority could not be lowered.
+    pub priority_refused: Counter,
+    /// The last attempt to reach PostgreSQL succeeded.
+    pub upstream_up: Flag,
+    /// Configurations put in force after the first.
+    pub reloads: Counter,
+    /// Configurations refused.
+    pub reload_failures: Counter,
+    /// The last configuration read was put in force.
+    pub last_reload_succeeded: Flag,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let metrics = Self {
+            lanes: (0..MAX_LANES).map(|_| OnceLock::new()).collect(),
+            clients: Gauge::default(),
+            accepted: Counter::default(),
+            refused: Counter::default(),
+            logins: Counter::default(),
+            login_failures: Counter::default(),
+            aliases_used: Counter::default(),
+            cancel_requests: Counter::default(),
+            cancels_forwarded: Counter::default(),
+            throttle_cancels: Counter::default(),
+            servers_opened: Counter::default(),
+            open_failures: Counter::default(),
+            servers_closed: Counter::default(),
+            servers_lost: Counter::default(),
+            out_of_sync: Counter::default(),
+            priority_lowered: Counter::default(),
+            priority_refused: Counter::default(),
+            upstream_up: Flag::default(),
+            reloads: Counter::default(),
+            reload_failures: Counter::default(),
+            last_reload_succeeded: Flag::default(),
+        };
+        metrics.last_reload_succeeded.set(true);
+        metrics
+    }
+}
+
+impl Metrics {
+    /// The counters of a lane.
+    pub fn lane(&self, lane: LaneId) -> &LaneMetrics {
+        // The scheduler refuses policies with more than MAX_LANES lanes.
+        let place = &self.lanes[usize::from(lane.0) % MAX_LANES];
+        place.get_or_init(Box::default)
+    }
+
+    pub(crate) fn pinned(&self, lane: LaneId, reason: Reason) -> &Gauge {
+        &self.lane(lane).pinned[reason as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_fall_into_the_bucket_whose_bound_they_do_not_exceed() {
+        let histogram = Histogram::default();
+        for micros in [0, 50, 51, 300_000_000, 300_000_001] {
+            histogram.record(Duration::from_micros(micros));
+        }
+        let counts = histogram.counts();
+        assert_eq!(counts[0], 2);
+        assert_eq!(counts[1], 1);
+        assert_eq!(counts[BUCKET_BOUNDS_US.len() - 1], 1);
+        assert_eq!(counts[BUCKET_BOUNDS_US.len()], 1);
+    }
+}

@@ -1,0 +1,391 @@
+//! Starting and ending the data path: one thread, which owns every session and every
+//! server connection, and a handle by which the rest of the process talks to it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pglanes_config::{Config, ListenAddress};
+use thiserror::Error;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::front::listener::Listener;
+use crate::hub::{AskedOfSession, Hub, Live, Phase};
+use crate::metrics::Metrics;
+
+/// How often idle server connections are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often an ending proxy looks whether its sessions have finished.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// Requests from the rest of the process that may wait.
+const MOST_REQUESTS: usize = 64;
+
+/// Why the proxy did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// An address could not be bound.
+    #[error("cannot listen on {address}: {cause}{}", hint(.cause))]
+    Bind {
+        /// As configured.
+        address: String,
+        /// The operating system's words.
+        cause: io::Error,
+    },
+    /// The policy contradicts itself.
+    #[error("the lanes do not hold together: {0}")]
+    Policy(String),
+    /// The system gave no thread, reactor or randomness.
+    #[error("the data path cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+fn hint(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => " (is pglanes running already? lanes.yaml: listen)",
+        _ => "",
+    }
+}
+
+/// What the data path looks like at one moment.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The scheduler's state.
+    pub scheduler: pglanes_lanes::Snapshot,
+    /// Sessions logged in.
+    pub sessions: usize,
+    /// Logins in progress.
+    pub logins: u32,
+    /// Server connections being opened, idle, and in use.
+    pub servers: (usize, usize, usize),
+    /// The proxy is ending.
+    pub draining: bool,
+}
+
+enum Request {
+    View(oneshot::Sender<View>),
+    Reload(Box<Config>, oneshot::Sender<Result<(), String>>),
+    Shutdown { grace: Duration },
+}
+
+/// Talks to a running proxy; cheap to clone. Reads go aside of the traffic.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+    metrics: Arc<Metrics>,
+    ended: watch::Receiver<bool>,
+}
+
+impl Handle {
+    /// The counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The state at this moment; `None` once the proxy has ended.
+    pub async fn view(&self) -> Option<View> {
+        let (reply, view) = oneshot::channel();
+        self.requests.send(Request::View(reply)).await.ok()?;
+        view.await.ok()
+    }
+
+    /// Puts another configuration in force without dropping a session.
+    ///
+    /// # Errors
+    /// Why it was refused; the old one then stays in force.
+    pub async fn reload(&self, config: Config) -> Result<(), String> {
+        let (reply, done) = oneshot::channel();
+        let gone = || "the proxy has ended".to_owned();
+        let request = Request::Reload(Box::new(config), reply);
+        self.requests.send(request).await.map_err(|_| gone())?;
+        done.await.map_err(|_| gone())?
+    }
+
+    /// Finishes what runs, refuses what is new, and ends; what still runs after `grace`
+    /// is cut off. Asked a second time it ends at once if `grace` is zero.
+    pub async fn shutdown(&self, grace: Duration) {
+        // It has ended already if nobody listens.
+        let _ = self.requests.send(Request::Shutdown { grace }).await;
+    }
+
+    /// Waits until the proxy has ended.
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        // An error means that the thread is gone, which is the same.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+}
+
+/// A proxy that runs. Dropping it ends it at once.
+#[derive(Debug)]
+pub struct Proxy {
+    handle: Handle,
+    addresses: Vec<SocketAddr>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// Binds the configured addresses and starts serving on a thread of its own.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, lanes that contradict each other, or no thread.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let listeners = bind_all(&config.listen)?;
+        let addresses = listeners.iter().filter_map(Bound::address).collect();
+        let metrics = Arc::new(Metrics::default());
+        let (requests, receiver) = mpsc::channel(MOST_REQUESTS);
+        let (ended_sender, ended) = watch::channel(false);
+        let mut mock_secret = [0; 32];
+        getrandom::fill(&mut mock_secret).map_err(|error| io::Error::other(error.to_string()))?;
+        let handle = Handle {
+            requests,
+            metrics: Arc::clone(&metrics),
+            ended,
+        };
+        let live = Live::new(config, None);
+        live.policy
+            .validate()
+            .map_err(|error| StartError::Policy(error.to_string()))?;
+        let config = live.config.clone();
+        let thread = std::thread::Builder::new()
+            .name("pglanes-data".to_owned())
+            .spawn(move || {
+                let runtime = Builder::new_current_thread()
+                    .enable_all()
+                    .build_local(LocalOptions::default());
+                match runtime {
+                    Ok(runtime) => {
+                        let hub = Hub::new(Live::new(config, None), metrics, mock_secret);
+                        runtime.block_on(serve(hub, listeners, receiver));
+                    }
+                    Err(error) => tracing::error!(%error, "the data path has no reactor"),
+                }
+                ended_sender.send_replace(true);
+            })?;
+        Ok(Self {
+            handle,
+            addresses,
+            thread: Some(thread),
+        })
+    }
+
+    /// By which to talk to it.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// The TCP addresses it listens on, with the ports that were found for port 0.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let grace = Duration::ZERO;
+        // If the queue of requests is full the thread is busy ending, or will find it empty.
+        let _ = self.handle.requests.try_send(Request::Shutdown { grace });
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported by its hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A bound socket which no reactor knows yet.
+enum Bound {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener, PathBuf),
+}
+
+impl Bound {
+    fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(..) => None,
+        }
+    }
+}
+
+fn bind_all(addresses: &[ListenAddress]) -> Result<Vec<Bound>, StartError> {
+    addresses.iter().map(bind).collect()
+}
+
+fn bind(address: &ListenAddress) -> Result<Bound, StartError> {
+    let failed = |address: String| move |cause| StartError::Bind { address, cause };
+    match address {
+        ListenAddress::Tcp(address) => bind_tcp(*address).map_err(failed(address.to_string())),
+        ListenAddress::Unix(path) => {
+            bind_unix(path.clone()).map_err(failed(path.display().to_string()))
+        }
+    }
+}
+
+/// Connections the kernel holds until they are accepted.
+const BACKLOG: i32 = 1024;
+
+fn bind_tcp(address: SocketAddr) -> io::Result<Bound> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(Bound::Tcp(socket.into()))
+}
+
+/// A socket file left by a process that is gone is replaced; a living one's is not.
+fn bind_unix(path: PathBuf) -> io::Result<Bound> {
+    if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = std::os::unix::net::UnixListener::bind(&path)?;
+    listener.set_nonblocking(true)?;
+    Ok(Bound::Unix(listener, path))
+}
+
+/// Removes a socket's file when the proxy ends.
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody may have removed it already.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+async fn serve(hub: Rc<Hub>, bound: Vec<Bound>, mut requests: mpsc::Receiver<Request>) {
+    let (stop, stopped) = watch::channel(false);
+    let mut files = Vec::new();
+    for bound in bound {
+        let listener = match bound {
+            Bound::Tcp(listener) => TcpListener::from_std(listener).map(Listener::Tcp),
+            Bound::Unix(listener, path) => {
+                files.push(SocketFile(path));
+                UnixListener::from_std(listener).map(Listener::Unix)
+            }
+        };
+        match listener {
+            Ok(listener) => {
+                let mut stopped = stopped.clone();
+                let stop = async move {
+                    // An error means that the proxy has ended.
+                    let _ = stopped.wait_for(|stopped| *stopped).await;
+                };
+                tokio::task::spawn_local(listener.serve(Rc::clone(&hub), stop));
+            }
+            Err(error) => tracing::error!(%error, "a listener was lost"),
+        }
+    }
+    tokio::task::spawn_local(Rc::clone(&hub).run_timer());
+    let mut sweep = tokio::time::interval(SWEEP);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            request = requests.recv() => match request {
+                Some(Request::Shutdown { grace }) => {
+                    stop.send_replace(true);
+                    drain(&hub, grace, &mut requests).await;
+                    return;
+                }
+                Some(request) => answer(&hub, request),
+                None => return,
+            },
+            _ = sweep.tick() => hub.sweep_idle(),
+        }
+    }
+}
+
+fn answer(hub: &Rc<Hub>, request: Request) {
+    match request {
+        Request::View(reply) => {
+            // Whoever asked may have gone.
+            let _ = reply.send(hub.view());
+        }
+        Request::Reload(config, reply) => {
+            let _ = reply.send(reload(hub, *config));
+        }
+        Request::Shutdown { .. } => {}
+    }
+}
+
+fn reload(hub: &Rc<Hub>, config: Config) -> Result<(), String> {
+    let running = hub.live();
+    let live = Live::new(
+        keep_what_needs_a_restart(config, &running.config),
+        Some(&running),
+    );
+    if let Err(error) = live.policy.validate() {
+        hub.metrics.reload_failures.increment();
+        hub.metrics.last_reload_succeeded.set(false);
+        return Err(error.to_string());
+    }
+    hub.set_live(live);
+    hub.metrics.reloads.increment();
+    hub.metrics.last_reload_succeeded.set(true);
+    Ok(())
+}
+
+/// Where PostgreSQL is does not change under open connections.
+fn keep_what_needs_a_restart(mut config: Config, running: &Config) -> Config {
+    config.upstream.address = running.upstream.address.clone();
+    config.upstream.unix_socket = running.upstream.unix_socket.clone();
+    config.upstream.tls = running.upstream.tls;
+    config
+}
+
+/// Lets what runs finish, for at most `grace`; a second request with no grace ends that.
+async fn drain(hub: &Rc<Hub>, grace: Duration, requests: &mut mpsc::Receiver<Request>) {
+    hub.phase.set(Phase::Draining);
+    let faces: Vec<_> = hub.sessions.borrow().iter().map(Rc::clone).collect();
+    for face in faces {
+        face.ask(AskedOfSession::End);
+    }
+    let deadline = tokio::time::sleep(grace);
+    tokio::pin!(deadline);
+    let mut look = tokio::time::interval(DRAIN_POLL);
+    loop {
+        tokio::select! {
+            () = &mut deadline => break,
+            _ = look.tick() => {
+                let left = hub.sessions.borrow().len();
+                if left == 0 && hub.logins_in_flight.get() == 0 {
+                    break;
+                }
+            }
+            request = requests.recv() => match request {
+                Some(Request::Shutdown { grace }) if grace.is_zero() => break,
+                Some(request) => answer(hub, request),
+                None => break,
+            },
+        }
+    }
+    let left = hub.sessions.borrow().len();
+    if left > 0 {
+        tracing::warn!(sessions = left, "ended with sessions in a transaction");
+    }
+}
+
+impl Hub {
+    fn view(&self) -> View {
+        View {
+            scheduler: self.snapshot(),
+            sessions: self.sessions.borrow().len(),
+            logins: self.logins_in_flight.get(),
+            servers: self.connection_counts(),
+            draining: self.phase.get() == Phase::Draining,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! A server connection: the socket, what it owes, and what it has been told.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use pglanes_lanes::{LaneId, PoolId, ServerId, Time};
+use pglanes_wire::cancel_key::CancelKey;
+use pglanes_wire::frame;
+use pglanes_wire::parameters::{ParameterSet, parse_parameter_status};
+use pglanes_wire::prepared::ServerStatements;
+use pglanes_wire::replies::Replies;
+
+use crate::settings::Settings;
+use crate::stream::Stream;
+
+/// What the rest of the proxy knows of a server connection while a session uses it.
+#[derive(Debug)]
+pub(crate) struct ServerFace {
+    pub(crate) id: ServerId,
+    /// What a CancelRequest to PostgreSQL must carry.
+    pub(crate) key: CancelKey,
+    /// Cancel requests on their way to this backend. It is not handed on before they
+    /// have arrived: they would hit the next client's query.
+    pub(crate) cancels_under_way: Cell<u32>,
+    /// Who waits for those to arrive.
+    pub(crate) cancels_done: tokio::sync::Notify,
+    /// Why the proxy itself cancelled the running statement: said to the client.
+    pub(crate) cancelled_because: RefCell<Option<String>>,
+}
+
+/// A query of ours that is running on the connection.
+#[derive(Debug)]
+pub(crate) enum OwnQuery {
+    None,
+    /// The session's settings are being set; the client's messages follow at once.
+    Adjusting {
+        target: Rc<Settings>,
+    },
+    /// As above, but the client's messages wait for the answer.
+    AdjustingFirst {
+        target: Rc<Settings>,
+    },
+    /// The server was asked which settings the session has made.
+    Capturing {
+        rows: Vec<(String, String)>,
+    },
+}
+
+/// One connection to PostgreSQL, logged in.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) face: Rc<ServerFace>,
+    pub(crate) lane: LaneId,
+    pub(crate) pool: PoolId,
+    pub(crate) stream: Stream,
+    pub(crate) replies: Replies,
+    pub(crate) statements: ServerStatements,
+    /// The start of a frame whose rest has not come.
+    pub(crate) carry: Vec<u8>,
+    /// Bytes of a large frame that are still to be passed on.
+    pub(crate) passing: usize,
+    /// What the socket did not take yet.
+    pub(crate) unsent: Vec<u8>,
+    /// Settings made over what the startup packet asked for.
+    pub(crate) applied: Rc<Settings>,
+    /// What the server reports.
+    pub(crate) parameters: Rc<ParameterSet>,
+    pub(crate) own: OwnQuery,
+    /// The error our own query met, to be told to the client.
+    pub(crate) own_error: Option<Vec<u8>>,
+    /// The session whose unnamed statement lies here (its process id), or 0.
+    pub(crate) unnamed_of: i32,
+    /// When the session was granted this connection for its transaction.
+    pub(crate) granted_at: Time,
+    /// A FATAL error has been read: the end follows.
+    pub(crate) dying: bool,
+}
+
+/// What an idle connection turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    Quiet,
+    Dead,
+}
+
+impl Server {
+    /// Nothing is owed, half-read or half-sent: the only state in which it may be handed on.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.replies.is_settled()
+            && self.carry.is_empty()
+            && self.passing == 0
+            && self.unsent.is_empty()
+            && !self.dying
+            && matches!(self.own, OwnQuery::None)
+    }
+
+    /// Looks whether an idle connection is still alive, without waiting and, as long as
+    /// nothing has come, without a system call. Notices and parameters may come while
+    /// idle; an error is a dying server's last word.
+    pub(crate) fn check_idle(&mut self) -> Health {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut buffer = [0; 2048];
+        loop {
+            match self.stream.poll_read(&mut context, &mut buffer) {
+                Poll::Pending => return Health::Quiet,
+                Poll::Ready(Ok(read)) if read > 0 => self.carry.extend_from_slice(&buffer[..read]),
+                Poll::Ready(_) => return Health::Dead,
+            }
+            if !self.absorb_idle() {
+                return Health::Dead;
+            }
+        }
+    }
+
+    /// Takes in what came while idle; false if it is anything but asynchronous, or has
+    /// not all come: a connection in the middle of saying something is not handed on.
+    fn absorb_idle(&mut self) -> bool {
+        let mut at = 0;
+        while let Ok(Some(header)) = frame::peek(&self.carry[at..]) {
+            let Some(whole) = self.carry.get(at..at + header.total) else {
+                return false;
+            };
+            match header.tag {
+                b'S' => {
+                    if let Some((name, value)) = parse_parameter_status(&whole[frame::HEADER..]) {
+                        Rc::make_mut(&mut self.parameters).set(name, value);
+                    }
+                }
+                b'N' | b'A' => {}
+                _ => return false,
+            }
+            at += header.total;
+        }
+        let whole = at == self.carry.len();
+        self.carry.clear();
+        whole
+    }
+}

@@ -1,0 +1,203 @@
+//! What the server says, while the session has it: held against what is owed, noted
+//! where it changes what we know, and passed on as it came.
+
+use std::rc::Rc;
+use std::task::Context;
+
+use bytes::BytesMut;
+use pglanes_wire::error_fields::ErrorFields;
+use pglanes_wire::frame::{self, Frame, HEADER};
+use pglanes_wire::message::{self, ErrorBody, Severity};
+use pglanes_wire::parameters::parse_parameter_status;
+use pglanes_wire::replies::Reply;
+
+use super::Session;
+use super::relay::{Parting, Progress};
+use crate::server::{OwnQuery, Server};
+use crate::settings::captured_row;
+use crate::splice::Splice;
+use crate::stream::send_or_hold;
+
+/// The longest message that is gathered to be looked at; a longer one is passed on as
+/// it comes. Rows and COPY data are never gathered.
+const LARGEST_GATHERED: usize = 1 << 20;
+
+impl Session {
+    /// Passes on the frames in `bytes`; what is incomplete is carried over.
+    pub(super) fn pass_answers(
+        &mut self,
+        context: &mut Context<'_>,
+        server: &mut Server,
+        bytes: &[u8],
+        assembled: &mut Vec<u8>,
+    ) -> Result<Progress, Parting> {
+        let mut splice = Splice::new(bytes, assembled);
+        let mut at = 0;
+        let mut progress = Progress::Going;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            if server.passing > 0 {
+                let passed = server.passing.min(rest.len());
+                splice.keep(at, at + passed);
+                server.passing -= passed;
+                at += passed;
+                continue;
+            }
+            let header = match frame::peek(rest) {
+                Ok(Some(header)) => header,
+                Ok(None) => break,
+                Err(error) => return Err(Parting::OutOfSync(error.to_string())),
+            };
+            let have = header.total.min(rest.len());
+            if have < header.total && self.must_gather(server, header) {
+                break;
+            }
+            let status = rest.get(HEADER).copied().unwrap_or(0);
+            let reply = server
+                .replies
+                .received(header.tag, status)
+                .map_err(|error| Parting::OutOfSync(error.to_string()))?;
+            match reply {
+                Reply::Forward if matches!(header.tag, b'D' | b'd') => splice.keep(at, at + have),
+                Reply::Forward => self.note(server, header, &rest[..have], at, &mut splice),
+                Reply::NamedParsed => {
+                    self.name_confirmed();
+                    splice.keep(at, at + have);
+                }
+                Reply::Swallow => Self::note_own(server, header, &rest[..have]),
+                Reply::Ready { settled } => {
+                    splice.keep(at, at + have);
+                    progress = self.ready(server, settled);
+                }
+                Reply::OwnReady { settled } => progress = self.own_ready(server, settled)?,
+            }
+            if server.replies.has_in_place() {
+                self.answers_in_place(server, |answer| splice.insert().extend_from_slice(answer));
+            }
+            server.passing = header.total - have;
+            at += have;
+        }
+        server.carry = bytes[at..].to_vec();
+        let out = splice.finish();
+        self.hub
+            .metrics
+            .lane(server.lane)
+            .bytes_out
+            .add(out.len() as u64);
+        if !out.is_empty() {
+            send_or_hold(&mut self.client, context, out, &mut self.outbox)
+                .map_err(|_| Parting::ClientGone)?;
+        }
+        Ok(progress)
+    }
+
+    fn must_gather(&self, server: &Server, header: Frame) -> bool {
+        if server.replies.head_is_own() {
+            return true;
+        }
+        !matches!(header.tag, b'D' | b'd') && header.total <= LARGEST_GATHERED
+    }
+
+    /// Notes what a message of the server tells, and passes it on.
+    fn note(
+        &mut self,
+        server: &mut Server,
+        header: Frame,
+        frame: &[u8],
+        at: usize,
+        splice: &mut Splice<'_>,
+    ) {
+        let body = &frame[HEADER..];
+        match header.tag {
+            b'S' => {
+                if !self.note_parameter(server, body) {
+                    return;
+                }
+            }
+            b'E' => {
+                if let Some(instead) = self.note_error(server, body) {
+                    splice.insert().extend_from_slice(&instead);
+                    return;
+                }
+            }
+            b'C' => self.note_complete(body),
+            _ => {}
+        }
+        splice.keep(at, at + frame.len());
+    }
+
+    /// A parameter changed. `false`: through a query of ours, and the client is told
+    /// when that is over, if it then differs from what it knows.
+    fn note_parameter(&mut self, server: &mut Server, body: &[u8]) -> bool {
+        let Some((name, value)) = parse_parameter_status(body) else {
+            return true;
+        };
+        let mut parameters = (*server.parameters).clone();
+        parameters.set(name, value);
+        server.parameters = self.hub.parameter_sets.borrow_mut().intern(parameters);
+        if server.replies.head_is_own() {
+            return false;
+        }
+        self.told = Rc::clone(&server.parameters);
+        if name.eq_ignore_ascii_case("application_name") {
+            self.reclassify_next();
+        }
+        true
+    }
+
+    /// An error for the client. Returns what it is told instead, where the proxy itself
+    /// is the cause.
+    fn note_error(&mut self, server: &mut Server, body: &[u8]) -> Option<BytesMut> {
+        let fields = ErrorFields::parse(body);
+        server.dying |= fields.is_fatal();
+        self.work.failed();
+        self.undo_prepared(server);
+        self.hub.metrics.lane(server.lane).errors.add(1);
+        match fields.sqlstate() {
+            // "cached plan must not change result type": whatever was prepared here may
+            // be out of date, and is prepared anew when next used. Never retried: the
+            // transaction may have done things.
+            Some("0A000")
+                if fields
+                    .message()
+                    .is_some_and(|text| text.contains("cached plan")) =>
+            {
+                server.statements.forget_all();
+                None
+            }
+            Some("57014") => {
+                let because = server.face.cancelled_because.take()?;
+                let lane = self.hub.live().lane_name(server.lane).to_owned();
+                let text = format!("canceling statement: lane \"{lane}\" gave way to {because}");
+                let mut out = BytesMut::new();
+                let hint = "The work can be tried again; it will wait until the lane has slots.";
+                let body = ErrorBody::new(Severity::Error, "57014", &text).with_hint(hint);
+                message::error(&mut out, &body);
+                Some(out)
+            }
+            _ => None,
+        }
+    }
+
+    fn note_complete(&mut self, body: &[u8]) {
+        if self.work.forgets_prepared()
+            && (body.starts_with(b"DISCARD ALL\0") || body.starts_with(b"DEALLOCATE ALL\0"))
+            && let Some(names) = &mut self.statements
+        {
+            names.forget_all_done();
+        }
+    }
+
+    /// Answers to a query of ours.
+    fn note_own(server: &mut Server, header: Frame, frame: &[u8]) {
+        let Server { own, own_error, .. } = server;
+        match (header.tag, own) {
+            (b'D', OwnQuery::Capturing { rows }) => rows.extend(captured_row(&frame[HEADER..])),
+            (b'E', _) => {
+                server.dying |= ErrorFields::parse(&frame[HEADER..]).is_fatal();
+                *own_error = Some(frame.to_vec());
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A session and a server connection come together for a transaction.
+
+use std::rc::Rc;
+use std::task::Context;
+
+use bytes::BytesMut;
+use pglanes_config::Pooling;
+use pglanes_wire::message;
+use pglanes_wire::replies::Expect;
+
+use super::pins::Reason;
+use super::{Session, State, Step};
+use crate::hub::{Activity, LinkedServer};
+use crate::server::{OwnQuery, Server};
+use crate::stream::send_or_hold;
+
+impl Session {
+    /// Takes the granted connection and passes on `bytes`, the client's first messages,
+    /// once the connection has the session's settings.
+    pub(super) fn link(
+        &mut self,
+        context: &mut Context<'_>,
+        mut server: LinkedServer,
+        bytes: &[u8],
+        assembled: &mut Vec<u8>,
+    ) -> Step {
+        let lane = server.lane;
+        let waited = server.granted_at.since(self.asked_at);
+        self.hub.metrics.lane(lane).queue_wait.record(waited);
+        self.face
+            .activity
+            .replace(Activity::Linked(Rc::clone(&server.face)));
+        if self.hub.live().pooling(self.class.lane) == Pooling::Session {
+            self.pin(Reason::SessionPooling);
+        }
+        let change = if Rc::ptr_eq(&self.settings, &server.applied) {
+            None
+        } else {
+            self.settings.change_from(&server.applied)
+        };
+        let Some(change) = change else {
+            self.tell_differences(&server);
+            return self.link_and_pass(context, server, bytes, assembled);
+        };
+        let target = Rc::clone(&self.settings);
+        if server.replies.sent(Expect::Own).is_err() {
+            return self.broken_link(server);
+        }
+        // A simple Query drops the unnamed statement.
+        server.unnamed_of = 0;
+        let mut out = BytesMut::new();
+        message::query(&mut out, change.sql.as_bytes());
+        server.unsent.extend_from_slice(&out);
+        if change.may_fail {
+            server.own = OwnQuery::AdjustingFirst { target };
+            self.inbox = bytes.to_vec();
+            self.unseen = true;
+            self.state = State::Linked(server);
+            return Step::Again;
+        }
+        server.own = OwnQuery::Adjusting { target };
+        self.link_and_pass(context, server, bytes, assembled)
+    }
+
+    fn link_and_pass(
+        &mut self,
+        context: &mut Context<'_>,
+        mut server: LinkedServer,
+        bytes: &[u8],
+        assembled: &mut Vec<u8>,
+    ) -> Step {
+        match self.pass_requests(context, &mut server, bytes, assembled) {
+            Ok(()) => {
+                self.state = State::Linked(server);
+                Step::Again
+            }
+            Err(end) => self.end_linked(server, end),
+        }
+    }
+
+    /// Tells the client where the connection's parameters differ from what it knows.
+    pub(super) fn tell_differences(&mut self, server: &Server) {
+        if Rc::ptr_eq(&self.told, &server.parameters) {
+            return;
+        }
+        let mut out = BytesMut::new();
+        for (name, value) in server.parameters.difference(&self.told) {
+            message::parameter_status(&mut out, name, value);
+        }
+        self.outbox.extend_from_slice(&out);
+        let renamed =
+            server.parameters.get("application_name") != self.told.get("application_name");
+        self.told = Rc::clone(&server.parameters);
+        if renamed {
+            self.reclassify_next();
+        }
+    }
+
+    fn broken_link(&mut self, server: LinkedServer) -> Step {
+        drop(server);
+        self.fatal("08006", "the server connection fell out of step")
+    }
+
+    /// Sends to the server now, and holds what its socket does not take.
+    pub(super) fn send_to_server(
+        context: &mut Context<'_>,
+        server: &mut Server,
+        bytes: &[u8],
+    ) -> std::io::Result<()> {
+        let Server { stream, unsent, .. } = server;
+        if bytes.is_empty() && unsent.is_empty() {
+            return Ok(());
+        }
+        send_or_hold(stream, context, bytes, unsent)
+    }
+}

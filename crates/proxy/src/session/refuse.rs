@@ -1,0 +1,78 @@
+//! Errors in the proxy's own name, at the start of a transaction: the message that
+//! asked for it is answered, and the session lives on (design rule 7).
+
+use bytes::BytesMut;
+use pglanes_lanes::{LaneId, Rejection};
+use pglanes_wire::frame;
+use pglanes_wire::message::{self, ErrorBody, Severity, TransactionStatus};
+
+use super::{PassTo, Session, State, Step};
+use crate::hub::{Activity, Refusal};
+
+impl Session {
+    /// Answers the transaction in the inbox with the reason why it got no slot.
+    pub(super) fn refuse(&mut self, lane: LaneId, refusal: &Refusal) -> Step {
+        let live = self.hub.live();
+        let name = live.lane_name(lane);
+        let mut out = BytesMut::new();
+        match refusal {
+            Refusal::OpenFailed(error) => error.write_error(&mut out, Severity::Error),
+            Refusal::Rejected(Rejection::QueueFull { length }) => {
+                let text = format!(
+                    "lane \"{name}\": its queue is full: {length} transactions are waiting (queue: length)"
+                );
+                message::error(&mut out, &ErrorBody::new(Severity::Error, "53300", &text));
+            }
+            Refusal::Rejected(Rejection::TimedOut { waited, limit }) => {
+                let text = format!(
+                    "lane \"{name}\": no slot became free within {} (queue: timeout {})",
+                    seconds(*waited),
+                    seconds(*limit)
+                );
+                message::error(&mut out, &ErrorBody::new(Severity::Error, "57014", &text));
+            }
+            Refusal::Rejected(Rejection::OpenFailed { .. }) => {
+                let text = "no server connection could be opened";
+                message::error(&mut out, &ErrorBody::new(Severity::Error, "08006", text));
+            }
+        }
+        self.answer_first(&out)
+    }
+
+    /// Answers the waiting transaction as a cancel request does.
+    pub(super) fn refuse_cancelled(&mut self) -> Step {
+        let mut out = BytesMut::new();
+        let text = "canceling statement due to user request while it waited for a slot";
+        message::error(&mut out, &ErrorBody::new(Severity::Error, "57014", text));
+        self.answer_first(&out)
+    }
+
+    /// Puts `error` in the place of the answer to the first message of the inbox, as
+    /// PostgreSQL would: a Query ends there, the extended protocol skips to its Sync.
+    pub(super) fn answer_first(&mut self, error: &[u8]) -> Step {
+        self.face.activity.replace(Activity::Idle);
+        self.state = State::Idle;
+        self.outbox.extend_from_slice(error);
+        self.unseen = true;
+        let Ok(Some(header)) = frame::peek(&self.inbox) else {
+            return self.protocol_violation("a transaction without a first message");
+        };
+        if matches!(header.tag, b'Q' | b'F') {
+            let mut out = BytesMut::new();
+            message::ready_for_query(&mut out, TransactionStatus::Idle);
+            // What is left of it, should it be longer than what was read, is dropped.
+            let have = header.total.min(self.inbox.len());
+            self.inbox.drain(..have);
+            self.passing = header.total - have;
+            self.passing_to = PassTo::Nowhere;
+            self.outbox.extend_from_slice(&out);
+        } else {
+            self.skipping = true;
+        }
+        Step::Again
+    }
+}
+
+fn seconds(duration: std::time::Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}

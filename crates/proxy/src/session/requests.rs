@@ -1,0 +1,218 @@
+//! What the client says, while it has a server connection: counted, looked at where it
+//! may make session state, and passed on, as it came wherever possible.
+
+use std::task::Context;
+
+use pglanes_wire::frame::{self, Frame, HEADER};
+use pglanes_wire::message::TransactionStatus;
+use pglanes_wire::replies::Expect;
+use pglanes_wire::sql;
+
+use super::pins::Reason;
+use super::relay::Parting;
+use super::{PassTo, Session};
+use crate::server::Server;
+use crate::splice::Splice;
+
+/// What became of a frame of the client.
+pub(super) enum Taken {
+    /// Used up, whole or in part.
+    Done,
+    /// More of it has to come first.
+    NeedMore,
+}
+
+impl Session {
+    /// Passes on the frames in `bytes`; what is incomplete stays in the inbox.
+    pub(super) fn pass_requests(
+        &mut self,
+        context: &mut Context<'_>,
+        server: &mut Server,
+        bytes: &[u8],
+        assembled: &mut Vec<u8>,
+    ) -> Result<(), Parting> {
+        let mut splice = Splice::new(bytes, assembled);
+        let mut at = 0;
+        let mut parting = None;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            if self.passing > 0 {
+                let passed = self.passing.min(rest.len());
+                if self.passing_to == PassTo::Server {
+                    splice.keep(at, at + passed);
+                }
+                self.passing -= passed;
+                at += passed;
+                continue;
+            }
+            let header = match frame::peek(rest) {
+                Ok(Some(header)) => header,
+                Ok(None) => break,
+                Err(error) => {
+                    parting = Some(Parting::Violation(error.to_string()));
+                    break;
+                }
+            };
+            match self.take_request(server, header, rest, at, &mut splice) {
+                Ok(Taken::Done) => at += header.total.min(rest.len()),
+                Ok(Taken::NeedMore) => break,
+                Err(end) => {
+                    parting = Some(end);
+                    break;
+                }
+            }
+        }
+        self.inbox = bytes[at..].to_vec();
+        if server.replies.has_in_place() {
+            self.say_in_place(server);
+        }
+        // What came before a Terminate or a broken frame still counts.
+        Self::send_to_server(context, server, splice.finish())
+            .or_else(|_| self.sending_failed(server))?;
+        parting.map_or(Ok(()), Err)
+    }
+
+    /// The server no longer reads; what it has to say about that is still read.
+    fn sending_failed(&mut self, server: &mut Server) -> Result<(), Parting> {
+        server.unsent = Vec::new();
+        server.dying = server.dying || !server.replies.is_settled();
+        Ok(())
+    }
+
+    fn take_request(
+        &mut self,
+        server: &mut Server,
+        header: Frame,
+        rest: &[u8],
+        at: usize,
+        splice: &mut Splice<'_>,
+    ) -> Result<Taken, Parting> {
+        let whole = rest.len() >= header.total;
+        match header.tag {
+            b'Q' => self.take_query(server, header, rest, at, splice),
+            b'P' => self.take_parse(server, header, rest, at, splice),
+            b'B' => self.take_bind(server, header, rest, at, splice),
+            b'D' if whole => self.take_describe(server, header, rest, at, splice),
+            b'C' if whole => self.take_close(server, header, rest, at, splice),
+            b'D' | b'C' => need_more(header),
+            b'E' => self.count_and_keep(server, Expect::Execute, header, rest, at, splice),
+            b'S' => self.count_and_keep(server, Expect::Sync, header, rest, at, splice),
+            b'F' => self.count_and_keep(server, Expect::FunctionCall, header, rest, at, splice),
+            b'H' | b'd' => self.keep(PassTo::Server, header, rest, at, splice),
+            b'c' | b'f' => {
+                server.replies.copy_ended();
+                self.keep(PassTo::Server, header, rest, at, splice)
+            }
+            b'X' => Err(Parting::ClientLeft),
+            other => Err(Parting::Violation(format!(
+                "invalid frontend message type {other}"
+            ))),
+        }
+    }
+
+    /// Notes that `expect` is owed. `false`: the server will ignore the message.
+    pub(super) fn count(&mut self, server: &mut Server, expect: Expect) -> Result<bool, Parting> {
+        self.work.asked();
+        server.replies.sent(expect).map_err(|error| {
+            Parting::Violation(format!("message not possible during COPY: {error}"))
+        })
+    }
+
+    pub(super) fn count_and_keep(
+        &mut self,
+        server: &mut Server,
+        expect: Expect,
+        header: Frame,
+        rest: &[u8],
+        at: usize,
+        splice: &mut Splice<'_>,
+    ) -> Result<Taken, Parting> {
+        self.count(server, expect)?;
+        self.keep(PassTo::Server, header, rest, at, splice)
+    }
+
+    /// Passes the frame on as it comes, or drops it as it comes.
+    pub(super) fn keep(
+        &mut self,
+        to: PassTo,
+        header: Frame,
+        rest: &[u8],
+        at: usize,
+        splice: &mut Splice<'_>,
+    ) -> Result<Taken, Parting> {
+        let have = header.total.min(rest.len());
+        if to == PassTo::Server {
+            splice.keep(at, at + have);
+        }
+        self.passing = header.total - have;
+        self.passing_to = to;
+        Ok(Taken::Done)
+    }
+
+    fn take_query(
+        &mut self,
+        server: &mut Server,
+        header: Frame,
+        rest: &[u8],
+        at: usize,
+        splice: &mut Splice<'_>,
+    ) -> Result<Taken, Parting> {
+        if !self.may_look(header, rest) {
+            return need_more(header);
+        }
+        let have = header.total.min(rest.len());
+        if self.count(server, Expect::Query)? {
+            // A simple Query drops the unnamed statement (protocol, "Extended Query").
+            self.unnamed = None;
+            server.unnamed_of = 0;
+            let text = &rest[HEADER..have];
+            self.will_run(server, sql::inspect(text), text);
+            if have < header.total {
+                // What was not seen may have made any state there is.
+                self.pin(Reason::LargeStatement);
+            }
+        }
+        self.keep(PassTo::Server, header, rest, at, splice)
+    }
+
+    /// Whether enough of a statement's message has come to look at it: all, up to the
+    /// limit on what is gathered.
+    pub(super) fn may_look(&self, header: Frame, rest: &[u8]) -> bool {
+        rest.len() >= header.total
+            || rest.len() >= self.hub.live().config.limits.message_before_slot as usize
+    }
+
+    /// Follows what a statement does to the session before it is sent.
+    pub(super) fn will_run(&mut self, server: &mut Server, seen: sql::Inspection, text: &[u8]) {
+        if seen.effects.is_empty() {
+            return;
+        }
+        let in_transaction = server.replies.status() != TransactionStatus::Idle;
+        self.pin_for(seen.effects);
+        self.work.will_run(seen.effects, in_transaction);
+        self.follow_settings(seen.effects, text);
+        self.forget_prepared(server, seen.effects);
+        if seen
+            .effects
+            .intersects(sql::Effects::DROP_DATABASE.union(sql::Effects::CREATE_DATABASE))
+            && let Some(database) = sql::database_named(text)
+        {
+            // Idle connections of ours would stand in its way.
+            self.hub.close_idle_of(&database);
+        }
+    }
+}
+
+/// Waits for the rest of a frame, within the limit.
+pub(super) fn need_more(header: Frame) -> Result<Taken, Parting> {
+    /// Messages that must be whole carry names and little else.
+    const LARGEST: usize = 1 << 20;
+    if header.tag != b'Q' && header.tag != b'P' && header.total > LARGEST {
+        let tag = char::from(header.tag);
+        return Err(Parting::Violation(format!(
+            "a message of type {tag:?} with {} bytes; {LARGEST} are possible",
+            header.total
+        )));
+    }
+    Ok(Taken::NeedMore)
+}

@@ -1,0 +1,256 @@
+//! The end of a transaction: what it did to the session is followed, and the server
+//! connection goes back unless something keeps it.
+
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use pglanes_wire::message::{self, TransactionStatus};
+use pglanes_wire::replies::Expect;
+use pglanes_wire::sql::{self, Effects};
+
+use super::Session;
+use super::pins::{Pins, Reason};
+use super::relay::{Parting, Progress};
+use crate::server::{OwnQuery, Server};
+use crate::settings::{Settings, capture_query};
+
+/// Custom settings (those with a dot) that are followed for one session; a session
+/// that makes more is pinned.
+const MOST_CUSTOM_SETTINGS: usize = 64;
+
+/// What is known of the session's settings since they were last asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Touched {
+    /// Nothing can have changed them.
+    #[default]
+    No,
+    /// They were all reset, outside a transaction block, and no error came of it.
+    Reset,
+    /// The server has to be asked.
+    Unknown,
+}
+
+/// What the statements since the last transaction's end may have done.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    settings: Touched,
+    custom: Vec<String>,
+    /// Effects of statements outside transaction blocks, all successful so far.
+    undoes: Effects,
+    /// Pins made meanwhile: those hold, whatever else the same text undid.
+    made: Pins,
+    forgets_prepared: bool,
+    /// The transaction is over, and nothing has been asked since.
+    ended: bool,
+}
+
+impl Work {
+    pub(super) fn will_run(&mut self, effects: Effects, in_transaction: bool) {
+        let in_block = in_transaction || effects.contains(Effects::BEGIN);
+        if !in_block {
+            self.undoes.insert(effects);
+        }
+        self.made = self.made.union(Pins::made_by(effects));
+        self.forgets_prepared |=
+            effects.intersects(Effects::DEALLOCATE_ALL.union(Effects::DISCARD_ALL));
+        let resets = Effects::SETTINGS_RESET_ALL.union(Effects::DISCARD_ALL);
+        if effects.contains(Effects::SETTINGS) || (in_block && effects.intersects(resets)) {
+            self.settings = Touched::Unknown;
+        } else if effects.intersects(resets) && self.settings == Touched::No {
+            self.settings = Touched::Reset;
+        }
+    }
+
+    /// A statement failed: nothing is known to have been undone.
+    pub(super) fn failed(&mut self) {
+        self.undoes = Effects::NONE;
+        if self.settings == Touched::Reset {
+            self.settings = Touched::Unknown;
+        }
+    }
+
+    pub(super) fn forgets_prepared(&self) -> bool {
+        self.forgets_prepared
+    }
+
+    /// Something was asked of the server.
+    pub(super) fn asked(&mut self) {
+        self.ended = false;
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Nothing runs, and no transaction block is open.
+    pub(super) fn is_between_transactions(&self, server: &Server) -> bool {
+        server.replies.is_settled() && server.replies.status() == TransactionStatus::Idle
+    }
+}
+
+impl Session {
+    /// Follows what a statement does to the session's settings.
+    pub(super) fn follow_settings(&mut self, effects: Effects, text: &[u8]) {
+        if !effects.contains(Effects::SETTINGS) {
+            return;
+        }
+        for name in sql::custom_settings(text) {
+            let name = name.to_string();
+            if !self.work.custom.contains(&name) {
+                self.work.custom.push(name);
+            }
+        }
+        if self.work.custom.len() > MOST_CUSTOM_SETTINGS || sql::set_config_dynamic(text) {
+            // Names the server would not list and we cannot know.
+            self.pin(Reason::CustomSetting);
+        }
+    }
+
+    /// ReadyForQuery.
+    pub(super) fn ready(&mut self, server: &mut Server, settled: bool) -> Progress {
+        if !settled || server.replies.status() != TransactionStatus::Idle {
+            return Progress::Going;
+        }
+        let now = self.hub.clock.now();
+        let lane = self.hub.metrics.lane(server.lane);
+        lane.transactions.add(1);
+        lane.transaction_time.record(now.since(server.granted_at));
+        server.granted_at = now;
+        self.work.ended = true;
+        self.work.forgets_prepared = false;
+        let undoes = std::mem::take(&mut self.work.undoes);
+        let made = std::mem::take(&mut self.work.made);
+        if !undoes.is_empty() {
+            self.unpin_after(Pins::undone_by(undoes).minus(made));
+        }
+        if self.pins.is_empty() {
+            match self.work.settings {
+                Touched::No => {}
+                Touched::Reset => self.settings_were_reset(server),
+                Touched::Unknown => return self.ask_for_settings(server),
+            }
+        }
+        self.over(server)
+    }
+
+    /// Whether the connection can go back now.
+    pub(super) fn over(&self, server: &Server) -> Progress {
+        // `carry` is looked at when the connection is given back.
+        if self.work.ended && self.pins.is_empty() && self.passing == 0 && server.unsent.is_empty()
+        {
+            Progress::Over
+        } else {
+            Progress::Going
+        }
+    }
+
+    fn settings_were_reset(&mut self, server: &mut Server) {
+        self.work.settings = Touched::No;
+        self.work.custom.clear();
+        server.applied = self.hub.settings.borrow_mut().intern(Settings::default());
+        self.settings = Rc::clone(&self.identity.initial);
+    }
+
+    fn ask_for_settings(&mut self, server: &mut Server) -> Progress {
+        if server.replies.sent(Expect::Own).is_err() {
+            return Progress::Going;
+        }
+        self.work.settings = Touched::No;
+        let followed = self.settings.custom_names();
+        let custom = followed.chain(self.work.custom.iter().map(String::as_str));
+        let sql = capture_query(custom);
+        self.work.custom.clear();
+        server.unnamed_of = 0;
+        server.own = OwnQuery::Capturing { rows: Vec::new() };
+        let mut out = BytesMut::new();
+        message::query(&mut out, sql.as_bytes());
+        server.unsent.extend_from_slice(&out);
+        Progress::Going
+    }
+
+    /// ReadyForQuery of a query of ours.
+    pub(super) fn own_ready(
+        &mut self,
+        server: &mut Server,
+        settled: bool,
+    ) -> Result<Progress, Parting> {
+        let failed = server.own_error.is_some();
+        match std::mem::replace(&mut server.own, OwnQuery::None) {
+            OwnQuery::AdjustingFirst { .. } if failed => Ok(Progress::NeverBegan),
+            OwnQuery::AdjustingFirst { target } | OwnQuery::Adjusting { target } if !failed => {
+                server.applied = target;
+                self.tell_differences(server);
+                Ok(Progress::Going)
+            }
+            OwnQuery::Capturing { rows } if !failed => {
+                self.settings_captured(server, rows);
+                Ok(if settled {
+                    self.over(server)
+                } else {
+                    Progress::Going
+                })
+            }
+            OwnQuery::None => Err(Parting::OutOfSync("an answer to no query of ours".into())),
+            _ => Err(Parting::OutOfSync("a query of ours failed".into())),
+        }
+    }
+
+    fn settings_captured(&mut self, server: &mut Server, rows: Vec<(String, String)>) {
+        let captured = Settings::new(rows);
+        // A setting of the startup packet that was reset comes back (protocol: those
+        // are the session's defaults).
+        let mut own = captured.clone();
+        for (name, value) in self.identity.initial.iter() {
+            if own.get(name).is_none() {
+                own.set(name.to_owned(), value.to_owned());
+            }
+        }
+        let mut interner = self.hub.settings.borrow_mut();
+        server.applied = interner.intern(captured);
+        self.settings = interner.intern(own);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn touched(texts: &[(&str, bool)]) -> Touched {
+        let mut work = Work::default();
+        for (text, in_transaction) in texts {
+            work.will_run(sql::inspect(text.as_bytes()).effects, *in_transaction);
+        }
+        work.settings
+    }
+
+    #[test]
+    fn the_server_is_asked_only_when_settings_may_have_changed() {
+        assert_eq!(touched(&[("SELECT 1", false)]), Touched::No);
+        assert_eq!(
+            touched(&[("SET LOCAL work_mem = '1MB'", true)]),
+            Touched::No
+        );
+        assert_eq!(
+            touched(&[("SET work_mem = '1MB'", false)]),
+            Touched::Unknown
+        );
+        assert_eq!(touched(&[("RESET ALL", false)]), Touched::Reset);
+        assert_eq!(touched(&[("RESET ALL", true)]), Touched::Unknown);
+        assert_eq!(
+            touched(&[("SET a.b = 1", false), ("RESET ALL", false)]),
+            Touched::Unknown
+        );
+        assert_eq!(
+            touched(&[("SELECT set_config('search_path', '', false)", false)]),
+            Touched::Unknown
+        );
+    }
+
+    #[test]
+    fn after_a_failure_a_reset_is_not_believed() {
+        let mut work = Work::default();
+        work.will_run(sql::inspect(b"RESET ALL").effects, false);
+        work.failed();
+        assert_eq!(work.settings, Touched::Unknown);
+    }
+}

@@ -1,0 +1,271 @@
+//! The proxy's own login at PostgreSQL, up to the first ReadyForQuery.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use pglanes_auth::scram_client::{Challenge, ScramClient};
+use pglanes_auth::{Password, SCRAM_SHA_256, SaltedPassword, md5_response};
+use pglanes_wire::cancel_key::CancelKey;
+use pglanes_wire::parameters::{ParameterSet, parse_parameter_status};
+use pglanes_wire::startup::{PROTOCOL_3_0, write_startup};
+use pglanes_wire::{frame, message};
+
+use super::OpenError;
+use crate::stream::Stream;
+
+/// PBKDF2 rounds a server may ask of us: PostgreSQL's default is 4,096, and the limit
+/// keeps a hostile server from burning our time (RUSTSEC-2026-0178).
+const MOST_ITERATIONS: u32 = 1_000_000;
+/// The largest message believed before the login is over.
+const LARGEST_LOGIN_MESSAGE: usize = 64 * 1024;
+/// Salted passwords remembered; more users than this compute theirs again.
+const MOST_SALTED: usize = 1024;
+
+/// Salted passwords, remembered so that PBKDF2 runs once per user and not per connection.
+#[derive(Debug, Default)]
+pub(crate) struct SaltedPasswords {
+    known: RefCell<HashMap<(String, Challenge), SaltedPassword>>,
+}
+
+impl SaltedPasswords {
+    async fn get(&self, user: &str, password: &Password, challenge: Challenge) -> SaltedPassword {
+        let key = (user.to_owned(), challenge);
+        if let Some(known) = self.known.borrow().get(&key) {
+            return known.clone();
+        }
+        let (secret, asked) = (password.clone(), key.1.clone());
+        let derive = move || SaltedPassword::derive(&secret, &asked.salt, asked.iterations);
+        let salted = match tokio::task::spawn_blocking(derive).await {
+            Ok(salted) => salted,
+            // The runtime is ending; the result no longer matters.
+            Err(_) => SaltedPassword::derive(password, &key.1.salt, key.1.iterations),
+        };
+        let mut known = self.known.borrow_mut();
+        if known.len() >= MOST_SALTED {
+            known.clear();
+        }
+        known.insert(key, salted.clone());
+        salted
+    }
+
+    /// Passwords may have changed.
+    pub(crate) fn forget(&self) {
+        self.known.borrow_mut().clear();
+    }
+}
+
+/// A connection that has been welcomed.
+#[derive(Debug)]
+pub(crate) struct LoggedIn {
+    pub(crate) key: CancelKey,
+    pub(crate) parameters: ParameterSet,
+}
+
+/// Sends the startup packet with `parameters` (user and database among them) and
+/// carries the login through.
+///
+/// # Errors
+/// PostgreSQL's refusal, a broken connection, or a method we do not answer.
+pub(crate) async fn log_in(
+    stream: &mut Stream,
+    place: &str,
+    parameters: &[(String, String)],
+    user: &str,
+    password: Option<&Password>,
+    salted: &Rc<SaltedPasswords>,
+) -> Result<LoggedIn, OpenError> {
+    let mut out = BytesMut::new();
+    write_startup(
+        &mut out,
+        PROTOCOL_3_0,
+        parameters
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    );
+    let mut login = Login {
+        stream,
+        place,
+        user,
+        password,
+        salted,
+        scram: None,
+    };
+    login.send(&out).await?;
+    login.carry_through().await
+}
+
+struct Login<'a> {
+    stream: &'a mut Stream,
+    place: &'a str,
+    user: &'a str,
+    password: Option<&'a Password>,
+    salted: &'a Rc<SaltedPasswords>,
+    scram: Option<ScramClient>,
+}
+
+impl<'a> Login<'a> {
+    async fn carry_through(&mut self) -> Result<LoggedIn, OpenError> {
+        let mut held = Vec::new();
+        let mut parameters = ParameterSet::default();
+        let mut key = None;
+        loop {
+            let frame = self.next(&mut held).await?;
+            let body = &held[frame::HEADER..frame.total];
+            match frame.tag {
+                b'R' => {
+                    if let Some(answer) = self.authenticate(body).await? {
+                        self.send(&answer).await?;
+                    }
+                }
+                b'S' => {
+                    if let Some((name, value)) = parse_parameter_status(body) {
+                        parameters.set(name, value);
+                    }
+                }
+                b'K' => key = CancelKey::parse_backend_key_data(body),
+                b'E' => return Err(OpenError::Refused(body.to_vec())),
+                b'N' | b'v' => {}
+                b'Z' => {
+                    let key = key.unwrap_or_else(CancelKey::none);
+                    return Ok(LoggedIn { key, parameters });
+                }
+                other => {
+                    return Err(OpenError::Login(format!(
+                        "unexpected message {:?} from {}",
+                        char::from(other),
+                        self.place
+                    )));
+                }
+            }
+            held.drain(..frame.total);
+        }
+    }
+
+    /// The answer to an authentication request; `None` when none is due.
+    async fn authenticate(&mut self, body: &[u8]) -> Result<Option<BytesMut>, OpenError> {
+        let Some((kind, data)) = body.split_first_chunk::<4>() else {
+            return Err(OpenError::Login(
+                "a truncated authentication request".into(),
+            ));
+        };
+        let mut out = BytesMut::new();
+        match (u32::from_be_bytes(*kind), data) {
+            (0, _) => {
+                if self
+                    .scram
+                    .as_ref()
+                    .is_some_and(|scram| !scram.is_complete())
+                {
+                    return Err(OpenError::Login(
+                        "the server accepted without proving that it knows the password".into(),
+                    ));
+                }
+                return Ok(None);
+            }
+            (3, _) => {
+                message::password_message(&mut out, self.require_password()?.expose().as_bytes())
+            }
+            (5, &[a, b, c, d, ..]) => {
+                let answer = md5_response(self.user, self.require_password()?, [a, b, c, d]);
+                message::password_message(&mut out, answer.as_bytes());
+            }
+            (10, mechanisms) => {
+                if !mechanisms
+                    .split(|byte| *byte == 0)
+                    .any(|name| name == SCRAM_SHA_256.as_bytes())
+                {
+                    return Err(OpenError::Login("no SASL mechanism in common".into()));
+                }
+                let nonce = random_nonce()?;
+                let scram = ScramClient::new(self.require_password()?, nonce, MOST_ITERATIONS);
+                message::sasl_initial_response(&mut out, SCRAM_SHA_256, &scram.client_first());
+                self.scram = Some(scram);
+            }
+            (11, data) => {
+                let answer = self.scram_final(data).await?;
+                message::sasl_response(&mut out, &answer);
+            }
+            (12, data) => {
+                let scram = self.scram.as_mut().ok_or_else(no_exchange)?;
+                scram
+                    .server_final(data)
+                    .map_err(|error| OpenError::Login(error.to_string()))?;
+                return Ok(None);
+            }
+            (other, _) => {
+                return Err(OpenError::Login(format!(
+                    "the server asks for authentication method {other}; trust, password, md5 and \
+                     scram-sha-256 are supported"
+                )));
+            }
+        }
+        Ok(Some(out))
+    }
+
+    async fn scram_final(&mut self, data: &[u8]) -> Result<Vec<u8>, OpenError> {
+        let refused = |error: pglanes_auth::ScramError| OpenError::Login(error.to_string());
+        let password = self.require_password()?;
+        let scram = self.scram.as_mut().ok_or_else(no_exchange)?;
+        let challenge = scram.challenge(data).map_err(refused)?;
+        let salted = self.salted.get(self.user, password, challenge).await;
+        scram.client_final(salted.keys()).map_err(refused)
+    }
+
+    fn require_password(&self) -> Result<&'a Password, OpenError> {
+        self.password.ok_or_else(|| {
+            OpenError::Login(format!(
+                "PostgreSQL at {} wants a password for user {:?}, and none is configured \
+                 (users: {}: upstream_password, or upstream: password)",
+                self.place, self.user, self.user
+            ))
+        })
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), OpenError> {
+        let result = self.stream.write_all(bytes).await;
+        result.map_err(|cause| self.broken(cause))
+    }
+
+    async fn next(&mut self, held: &mut Vec<u8>) -> Result<frame::Frame, OpenError> {
+        loop {
+            if let Some(frame) =
+                frame::peek(held).map_err(|error| OpenError::Login(error.to_string()))?
+            {
+                if frame.total > LARGEST_LOGIN_MESSAGE {
+                    return Err(OpenError::Login(format!(
+                        "a message of {} bytes before the login was over",
+                        frame.total
+                    )));
+                }
+                if held.len() >= frame.total {
+                    return Ok(frame);
+                }
+            }
+            match self.stream.read_some(held, 2048).await {
+                Ok(0) => return Err(self.broken(std::io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => {}
+                Err(cause) => return Err(self.broken(cause)),
+            }
+        }
+    }
+
+    fn broken(&self, cause: std::io::Error) -> OpenError {
+        OpenError::Connect {
+            place: self.place.to_owned(),
+            cause,
+        }
+    }
+}
+
+fn no_exchange() -> OpenError {
+    OpenError::Login("a SASL message outside an exchange".into())
+}
+
+fn random_nonce() -> Result<[u8; 18], OpenError> {
+    let mut nonce = [0; 18];
+    getrandom::fill(&mut nonce)
+        .map_err(|error| OpenError::Login(format!("no randomness for the login: {error}")))?;
+    Ok(nonce)
+}
