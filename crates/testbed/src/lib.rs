@@ -23,7 +23,10 @@ mod binaries;
 mod cache;
 mod clock;
 mod error;
+mod random;
+pub mod schema;
 mod server;
+pub mod workload;
 
 pub use binaries::{Binaries, Source};
 pub use error::TestbedError;

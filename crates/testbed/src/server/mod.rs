@@ -87,6 +87,11 @@ impl Postgres {
         )
     }
 
+    /// The superuser's password, if the server asks for one.
+    pub fn password(&self) -> Option<&str> {
+        self.auth.password()
+    }
+
     /// A connection to a database as the superuser, over TCP. The task that drives it is spawned on the caller's runtime and
     /// ends with the client.
     ///
