@@ -119,7 +119,7 @@ impl<'a> Inspector<'a> {
             }
             if let Some(first) = first {
                 let kind = self.head(first);
-                while self.advance().is_some() {}
+                self.rest();
                 if count == 0 {
                     first_kind = kind;
                 }
@@ -127,6 +127,20 @@ impl<'a> Inspector<'a> {
             }
         }
         (first_kind, count)
+    }
+
+    /// Walks to the end of this statement. Most of a text goes by here, and most of it is
+    /// skipped in one go: it is words and numbers that nothing is looked for in.
+    #[inline]
+    fn rest(&mut self) {
+        loop {
+            if self.before == Before::Nothing && self.place == Place::InStatement {
+                self.lexer.skip_dull(is_dull);
+            }
+            if self.advance().is_none() {
+                return;
+            }
+        }
     }
 
     /// Goes on to the next statement, empty or not; `false` at the end of the text.
@@ -165,8 +179,9 @@ impl<'a> Inspector<'a> {
     }
 
     /// The next token of this statement, watched; `None` at its end, and again until
-    /// [`Self::next_statement`].
-    #[inline]
+    /// [`Self::next_statement`]. Asked for in many places: inlined it would be many copies, and
+    /// no faster.
+    #[inline(never)]
     pub(super) fn advance(&mut self) -> Option<Token<'a>> {
         if self.place != Place::InStatement {
             return None;
@@ -268,6 +283,24 @@ impl<'a> Inspector<'a> {
         self.temporary = self.temporary.max(inner.temporary);
         self.unnamed_setting |= !inner.effects.intersection(Effects::SETTINGS).is_empty();
     }
+}
+
+/// Whether no word of this length and first byte is watched for, behind a token that gives
+/// it no meaning: what [`Inspector::watch_word`] would let pass. One letter may be the prefix
+/// of a literal.
+#[inline]
+fn is_dull(length: usize, first: u8) -> bool {
+    let watched: u32 = match first | 0x20 {
+        b'a' | b'o' => 1 << 2,
+        b'c' | b'l' => 1 << 7,
+        b'e' | b'u' => 1 << 1,
+        b'i' => 1 << 4 | 1 << 6,
+        b'm' => 1 << 5,
+        b'p' => return length < 7,
+        b's' => 1 << 10,
+        _ => return true,
+    };
+    length > 31 || watched & (1 << length) == 0
 }
 
 /// Names that matter wherever they stand.

@@ -94,12 +94,13 @@ impl StatementKind {
     #[inline]
     pub(super) fn of_first_word(word: &[u8]) -> Self {
         let mut lower = [0; LONGEST];
-        let Some(lower) = lower.get_mut(..word.len()) else {
+        if word.len() > LONGEST {
             return Self::Other;
-        };
-        lower.copy_from_slice(word);
-        lower.make_ascii_lowercase();
-        match &*lower {
+        }
+        for (lower, letter) in lower.iter_mut().zip(word) {
+            *lower = letter | 0x20;
+        }
+        match &lower[..word.len()] {
             b"select" | b"values" | b"table" | b"with" => Self::Select,
             b"insert" => Self::Insert,
             b"update" => Self::Update,

@@ -2,7 +2,7 @@
 //! fail: what does not end is taken to the end of the text. Time is linear in the text,
 //! whatever stands in it.
 
-use super::lexer_tables::{CLASSES, Class, find_byte, find_either, is_word_byte};
+use super::lexer_tables::{Class, class, find_byte, find_either, is_plain, is_word_byte};
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl<'a> Lexer<'a> {
         loop {
             let start = self.at;
             let byte = self.byte(start)?;
-            return Some(match CLASSES[usize::from(byte)] {
+            return Some(match class(byte) {
                 Class::Space => {
                     self.at += 1;
                     continue;
@@ -124,6 +124,28 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Skips what can be told to be of no interest without making tokens of it: whitespace,
+    /// digits, operators and the words that `is_dull` (by their length and first byte) lets
+    /// pass. Stops before anything else; nothing is skipped that is not a whole token, or a
+    /// part of a number.
+    #[inline]
+    pub(super) fn skip_dull(&mut self, is_dull: impl Fn(usize, u8) -> bool) {
+        while let Some(byte) = self.byte(self.at) {
+            if is_plain(byte) {
+                self.at += 1;
+            } else if is_word_byte(byte) && byte != b'$' {
+                let end = self.end_of_word(self.at + 1);
+                if !is_dull(end - self.at, byte) {
+                    return;
+                }
+                self.at = end;
+            } else {
+                return;
+            }
+        }
+    }
+
+    #[inline]
     fn end_of_word(&self, from: usize) -> usize {
         let rest = self.text.get(from..).unwrap_or_default();
         let length = rest.iter().position(|byte| !is_word_byte(*byte));

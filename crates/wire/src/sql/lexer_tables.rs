@@ -18,7 +18,7 @@ pub(super) enum Class {
 }
 
 /// The class of each byte. Bytes above ASCII are letters, as in PostgreSQL.
-pub(super) static CLASSES: [Class; 256] = {
+const CLASSES_BY_BYTE: [Class; 256] = {
     let mut classes = [Class::Single(TokenKind::Operator); 256];
     let mut byte = 0;
     while byte < 256 {
@@ -45,6 +45,13 @@ pub(super) static CLASSES: [Class; 256] = {
     classes
 };
 
+/// What the byte can begin.
+#[inline]
+pub(super) fn class(byte: u8) -> Class {
+    static CLASSES: [Class; 256] = CLASSES_BY_BYTE;
+    CLASSES[usize::from(byte)]
+}
+
 static WORD_BYTES: [bool; 256] = {
     let mut bytes = [false; 256];
     let mut byte = 0;
@@ -62,6 +69,30 @@ static WORD_BYTES: [bool; 256] = {
 #[inline]
 pub(super) fn is_word_byte(byte: u8) -> bool {
     WORD_BYTES[usize::from(byte)]
+}
+
+static PLAIN_BYTES: [bool; 256] = {
+    let mut bytes = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        bytes[byte] = match CLASSES_BY_BYTE[byte] {
+            Class::Space | Class::Digit | Class::Dot => true,
+            Class::Single(kind) => !matches!(
+                kind,
+                TokenKind::Semicolon | TokenKind::Open | TokenKind::Close
+            ),
+            _ => false,
+        };
+        byte += 1;
+    }
+    bytes
+};
+
+/// Whether the byte, where no literal or comment is open, begins nothing, ends nothing and
+/// nests nothing.
+#[inline]
+pub(super) fn is_plain(byte: u8) -> bool {
+    PLAIN_BYTES[usize::from(byte)]
 }
 
 /// Bytes looked at together: the compiler turns a chunk into a few vector comparisons.

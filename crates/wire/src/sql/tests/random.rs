@@ -2,10 +2,12 @@
 
 use proptest::prelude::*;
 
+use crate::sql::inspect::Inspector;
+use crate::sql::lexer::TokenKind;
 use crate::sql::{Effects, custom_settings, database_named, inspect, set_config_dynamic, tags};
 
 /// Pieces of SQL that make the lexer and the heads change their minds.
-const PIECES: [&str; 60] = [
+const PIECES: &[&str] = &[
     "'",
     "''",
     "E'",
@@ -66,10 +68,22 @@ const PIECES: [&str; 60] = [
     "DATABASE",
     "TEMPLATE",
     "COMMIT",
+    "ON",
+    "INSERT",
+    "MERGE",
+    "GLOBAL",
+    "TEMPORARY",
+    "lastval",
+    "12",
+    "EXPLAIN",
+    "true",
+    "some_long_name",
+    "pg_class",
+    "LISTEN",
 ];
 
 fn pieces() -> impl Strategy<Value = String> {
-    let piece = prop::sample::select(&PIECES[..]);
+    let piece = prop::sample::select(PIECES);
     prop::collection::vec((piece, prop::bool::ANY), 0..60).prop_map(|pieces| {
         pieces
             .iter()
@@ -98,7 +112,28 @@ fn quoted(text: &str, kind: usize) -> String {
     }
 }
 
+/// The effects as they are found when every token is looked at.
+fn effects_without_skipping(text: &[u8]) -> Effects {
+    let mut inspector = Inspector::new(text, 0);
+    while inspector.next_statement() {
+        let mut first = inspector.advance();
+        while first.is_some_and(|token| token.kind == TokenKind::Open) {
+            first = inspector.advance();
+        }
+        if let Some(first) = first {
+            inspector.head(first);
+        }
+        while inspector.advance().is_some() {}
+    }
+    inspector.all_effects()
+}
+
 proptest! {
+    #[test]
+    fn skipping_what_is_dull_misses_nothing(text in pieces()) {
+        prop_assert_eq!(inspect(text.as_bytes()).effects, effects_without_skipping(text.as_bytes()));
+    }
+
     #[test]
     fn nothing_makes_it_panic(text: Vec<u8>) {
         ask_everything(&text);
