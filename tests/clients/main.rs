@@ -1,0 +1,1 @@
+//! Real clients, with what they do by default, over more sessions than there are server connections.

@@ -1,0 +1,3 @@
+//! What clients and the proxy say to each other, message by message, held against what the server itself says.
+
+mod startup;
