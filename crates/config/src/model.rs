@@ -217,6 +217,8 @@ pub struct Limits {
     pub message_before_slot: u64,
     /// How long a client may be silent inside a transaction.
     pub client_idle_in_transaction: Option<Duration>,
+    /// How long the rest of a message may be in coming, once a server connection waits for it.
+    pub half_sent_message: Option<Duration>,
     /// How long a client may leave its result unread.
     pub slow_reader: Option<Duration>,
     /// Cancel requests in progress at once.
@@ -230,6 +232,7 @@ impl Default for Limits {
             login_timeout: Duration::from_secs(15),
             message_before_slot: 1024 * 1024,
             client_idle_in_transaction: None,
+            half_sent_message: Some(Duration::from_secs(60)),
             slow_reader: None,
             cancels: 64,
         }

@@ -210,6 +210,12 @@ pub const ENTRIES: &[Entry] = &[
         "a client that is silent inside a transaction for so long loses its connection, so that its slot comes back",
     ),
     entry(
+        "limits.half_sent_message",
+        "duration or off",
+        "60s",
+        "a client that begins a message in a transaction and does not go on with it for so long loses its connection: PostgreSQL would wait for the rest for ever",
+    ),
+    entry(
         "limits.slow_reader",
         "duration or off",
         "off",

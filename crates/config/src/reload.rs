@@ -219,6 +219,12 @@ impl Difference {
         );
         self.debugged(
             Takes::Live,
+            "limits.half_sent_message",
+            &before.half_sent_message,
+            &after.half_sent_message,
+        );
+        self.debugged(
+            Takes::Live,
             "limits.slow_reader",
             &before.slow_reader,
             &after.slow_reader,

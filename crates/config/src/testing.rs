@@ -88,7 +88,7 @@ users:
     aliases:
       - plain
       - { name: named, password: { env: CANARY_3 } }
-limits: { clients: 10, login_timeout: 1s, message_before_slot: 64kB, client_idle_in_transaction: 5m, slow_reader: 1m, cancels: 2 }
+limits: { clients: 10, login_timeout: 1s, message_before_slot: 64kB, client_idle_in_transaction: 5m, half_sent_message: 30s, slow_reader: 1m, cancels: 2 }
 shutdown: { grace: 0 }
 reload: { watch: off }
 logging: { format: json, level: debug }

@@ -3,7 +3,9 @@
 use pglanes_lanes::classify::StatementKind as Rule;
 use pglanes_wire::sql::StatementKind as Seen;
 
-pub(crate) fn for_rules(seen: Seen) -> Rule {
+/// The kind that rules match for a kind that was seen: what the protocol crate tells apart
+/// for its own needs (CREATE DATABASE, an empty text) falls together with its kin.
+pub fn for_rules(seen: Seen) -> Rule {
     match seen {
         Seen::Select => Rule::Select,
         Seen::Insert => Rule::Insert,

@@ -26,5 +26,6 @@ mod splice;
 mod stream;
 mod upstream;
 
+pub use kinds::for_rules;
 pub use metrics::{BUCKET_BOUNDS_US, Counter, Flag, Gauge, Histogram, LaneMetrics, Metrics};
 pub use run::{Handle, Proxy, StartError, View};

@@ -69,6 +69,7 @@ pub struct View {
 enum Request {
     View(oneshot::Sender<View>),
     Reload(Box<Config>, oneshot::Sender<Result<(), String>>),
+    ReloadRefused,
     Shutdown { grace: Duration },
 }
 
@@ -103,6 +104,13 @@ impl Handle {
         let request = Request::Reload(Box::new(config), reply);
         self.requests.send(request).await.map_err(|_| gone())?;
         done.await.map_err(|_| gone())?
+    }
+
+    /// Counts a configuration that did not get as far as [`Self::reload`]: a file that
+    /// does not hold. The old one stays in force.
+    pub async fn reload_refused(&self) {
+        // The data thread alone writes the counters. It has ended if nobody listens.
+        let _ = self.requests.send(Request::ReloadRefused).await;
     }
 
     /// Finishes what runs, refuses what is new, and ends; what still runs after `grace`
@@ -303,7 +311,10 @@ async fn serve(hub: Rc<Hub>, bound: Vec<Bound>, mut requests: mpsc::Receiver<Req
                 Some(request) => answer(&hub, request),
                 None => return,
             },
-            _ = sweep.tick() => hub.sweep_idle(),
+            _ = sweep.tick() => {
+                hub.sweep_idle();
+                hub.sweep_stalled();
+            }
         }
     }
 }
@@ -317,6 +328,7 @@ fn answer(hub: &Rc<Hub>, request: Request) {
         Request::Reload(config, reply) => {
             let _ = reply.send(reload(hub, *config));
         }
+        Request::ReloadRefused => count_refused_reload(hub),
         Request::Shutdown { .. } => {}
     }
 }
@@ -328,14 +340,18 @@ fn reload(hub: &Rc<Hub>, config: Config) -> Result<(), String> {
         Some(&running),
     );
     if let Err(error) = live.policy.validate() {
-        hub.metrics.reload_failures.increment();
-        hub.metrics.last_reload_succeeded.set(false);
+        count_refused_reload(hub);
         return Err(error.to_string());
     }
     hub.set_live(live);
     hub.metrics.reloads.increment();
     hub.metrics.last_reload_succeeded.set(true);
     Ok(())
+}
+
+fn count_refused_reload(hub: &Hub) {
+    hub.metrics.reload_failures.increment();
+    hub.metrics.last_reload_succeeded.set(false);
 }
 
 /// Where PostgreSQL is does not change under open connections.

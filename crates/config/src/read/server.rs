@@ -241,6 +241,9 @@ pub(super) fn limits(reading: &mut Reading<'_>, root: &Section<'_>) -> Limits {
     if let Some(timeout) = reading.duration_or_off(&section, "client_idle_in_transaction") {
         limits.client_idle_in_transaction = timeout;
     }
+    if let Some(timeout) = reading.duration_or_off(&section, "half_sent_message") {
+        limits.half_sent_message = timeout;
+    }
     if let Some(timeout) = reading.duration_or_off(&section, "slow_reader") {
         limits.slow_reader = timeout;
     }

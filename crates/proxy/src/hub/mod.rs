@@ -23,7 +23,7 @@ use std::hash::RandomState;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use pglanes_lanes::{Input, LaneId, PoolId, Scheduler, ServerId, Time};
+use pglanes_lanes::{Input, Scheduler, ServerId, Time};
 use pglanes_wire::parameters::ParameterSet;
 use pglanes_wire::prepared::StatementCache;
 use tokio::sync::Notify;
@@ -36,7 +36,7 @@ use crate::upstream::SaltedPasswords;
 
 pub(crate) use live::Live;
 pub(crate) use pools::{PoolKey, Pools};
-pub(crate) use registry::{Activity, Asked as AskedOfSession, Registry, SessionFace};
+pub(crate) use registry::{Activity, Asked as AskedOfSession, Registry, SessionFace, Stall};
 pub(crate) use slots::{Asked, LinkedServer, Refusal};
 pub(crate) use waiters::{Waiters, WaitingTicket};
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::task::Waker;
 
-use pglanes_lanes::LaneId;
+use pglanes_lanes::{LaneId, Time};
 use pglanes_wire::cancel_key::CancelKey;
 
 use crate::server::ServerFace;
@@ -29,6 +29,23 @@ pub(crate) enum Asked {
     CancelWait,
     /// It is to end at the end of its transaction.
     End,
+    /// It holds a server connection that waits for its client, and is to end now.
+    EndStalled(Stall),
+}
+
+/// What a session that holds a server connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stall {
+    /// Nothing of its client: the server works, or nothing is open.
+    None,
+    /// The client's next statement, inside a transaction.
+    IdleInTransaction,
+    /// The rest of a message.
+    HalfSent,
+    /// The client to read.
+    SlowReader,
+    /// The client to read the last words of its session (no server connection waits).
+    LastWords,
 }
 
 /// What the rest of the proxy knows of a session.
@@ -38,6 +55,8 @@ pub(crate) struct SessionFace {
     pub(crate) activity: RefCell<Activity>,
     pub(crate) asked: Cell<Asked>,
     pub(crate) lane: Cell<LaneId>,
+    /// What its server connection waits for, and since when: looked at once a second.
+    pub(crate) stall: Cell<(Stall, Time)>,
     /// The session's task, to be woken when something is asked.
     pub(crate) waker: RefCell<Option<Waker>>,
 }
@@ -46,7 +65,7 @@ impl SessionFace {
     /// Asks something of the session and wakes it.
     pub(crate) fn ask(&self, asked: Asked) {
         // A session that is told to end does not come back from it.
-        if self.asked.get() != Asked::End {
+        if !matches!(self.asked.get(), Asked::End | Asked::EndStalled(_)) {
             self.asked.set(asked);
         }
         if let Some(waker) = self.waker.borrow().as_ref() {
@@ -78,6 +97,7 @@ impl Registry {
                 activity: RefCell::new(Activity::Idle),
                 asked: Cell::new(Asked::Nothing),
                 lane: Cell::new(lane),
+                stall: Cell::new((Stall::None, Time::ZERO)),
                 waker: RefCell::new(None),
             });
             self.by_process_id.insert(process_id, Rc::clone(&face));

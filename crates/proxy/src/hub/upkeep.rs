@@ -3,15 +3,19 @@
 
 use std::collections::HashSet;
 use std::rc::Rc;
+use std::time::Duration;
 
 use pglanes_lanes::Input;
 use pglanes_wire::startup::Startup;
 
-use super::{Hub, ServerPlace};
+use super::{AskedOfSession, Hub, ServerPlace, Stall};
 use crate::server::Health;
 
 /// Alias uses remembered as logged; beyond that each is logged.
 const MOST_ALIASES_REMEMBERED: usize = 1000;
+
+/// How long a session that has ended waits for its client to take the last words.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(10);
 
 /// Which alias uses have been logged.
 #[derive(Debug, Default)]
@@ -43,6 +47,26 @@ impl Hub {
         for server in dead {
             self.metrics.servers_closed.increment();
             self.tell(Input::Closed { server });
+        }
+    }
+
+    /// Ends sessions whose client keeps a server connection waiting beyond its limit.
+    pub(crate) fn sweep_stalled(&self) {
+        let now = self.clock.now();
+        let live = self.live();
+        let limits = &live.config.limits;
+        for session in self.sessions.borrow().iter() {
+            let (stall, since) = session.stall.get();
+            let limit = match stall {
+                Stall::None => None,
+                Stall::IdleInTransaction => limits.client_idle_in_transaction,
+                Stall::HalfSent => limits.half_sent_message,
+                Stall::SlowReader => limits.slow_reader,
+                Stall::LastWords => Some(LAST_WORDS_LIMIT),
+            };
+            if limit.is_some_and(|limit| now.since(since) > limit) {
+                session.ask(AskedOfSession::EndStalled(stall));
+            }
         }
     }
 

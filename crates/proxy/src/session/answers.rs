@@ -109,11 +109,7 @@ impl Session {
     ) {
         let body = &frame[HEADER..];
         match header.tag {
-            b'S' => {
-                if !self.note_parameter(server, body) {
-                    return;
-                }
-            }
+            b'S' if !self.note_parameter(server, body) => return,
             b'E' => {
                 if let Some(instead) = self.note_error(server, body) {
                     splice.insert().extend_from_slice(&instead);

@@ -10,6 +10,7 @@
 //! - `relay`: both directions while there is one
 //! - `requests`, `statements`: what the client says
 //! - `answers`, `settle`: what the server says, and the end of a transaction
+//! - `stall`: clients that keep a server connection waiting
 //! - `pins`: session state that keeps the connection
 //! - `refuse`: errors in the proxy's own name
 
@@ -21,6 +22,7 @@ mod refuse;
 mod relay;
 mod requests;
 mod settle;
+mod stall;
 mod statements;
 
 use std::cell::RefCell;
@@ -37,7 +39,9 @@ use pglanes_wire::message::{self, ErrorBody, Severity};
 use pglanes_wire::parameters::ParameterSet;
 use pglanes_wire::prepared::ClientStatements;
 
-use crate::hub::{Activity, AskedOfSession, Hub, LinkedServer, Phase, SessionFace, WaitingTicket};
+use crate::hub::{
+    Activity, AskedOfSession, Hub, LinkedServer, Phase, SessionFace, Stall, WaitingTicket,
+};
 use crate::settings::Settings;
 use crate::stream::{Stream, poll_flush};
 use pins::Pins;
@@ -179,13 +183,26 @@ impl Session {
             State::Idle => self.step_idle(context),
             State::Waiting(ticket) => self.step_waiting(context, ticket),
             State::Linked(server) => self.step_linked(context, server),
-            State::Closing => match poll_flush(&mut self.client, context, &mut self.outbox) {
-                Poll::Pending => {
-                    self.state = State::Closing;
-                    Step::Pending
+            State::Closing => self.step_closing(context),
+        }
+    }
+
+    fn step_closing(&mut self, context: &mut Context<'_>) -> Step {
+        let asked = self.face.asked.get();
+        if asked == AskedOfSession::EndStalled(Stall::LastWords) {
+            return Step::End;
+        }
+        match poll_flush(&mut self.client, context, &mut self.outbox) {
+            Poll::Pending => {
+                if self.face.stall.get().0 != Stall::LastWords {
+                    self.face
+                        .stall
+                        .set((Stall::LastWords, self.hub.clock.now()));
                 }
-                Poll::Ready(_) => Step::End,
-            },
+                self.state = State::Closing;
+                Step::Pending
+            }
+            Poll::Ready(_) => Step::End,
         }
     }
 

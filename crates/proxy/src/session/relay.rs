@@ -3,8 +3,10 @@
 use std::io;
 use std::task::{Context, Poll};
 
+use pglanes_lanes::Time;
+
 use super::{SCRATCH, Session, State, Step};
-use crate::hub::{Activity, AskedOfSession, LinkedServer};
+use crate::hub::{Activity, AskedOfSession, LinkedServer, Stall};
 use crate::server::OwnQuery;
 use crate::stream::poll_flush;
 
@@ -71,6 +73,10 @@ impl Session {
             drop(server);
             return self.say_goodbye();
         }
+        if let AskedOfSession::EndStalled(stall) = self.face.asked.get() {
+            return self.end_stalled(server, stall);
+        }
+        self.note_stall(&server);
         if self.face.asked.get() == AskedOfSession::CancelWait {
             // It got its slot in the moment the cancel arrived; the cancel meant the wait.
             self.face.asked.set(AskedOfSession::Nothing);
@@ -176,6 +182,7 @@ impl Session {
     /// The transaction is over: the connection goes back.
     fn part(&mut self, server: LinkedServer) -> Step {
         self.face.activity.replace(Activity::Idle);
+        self.face.stall.set((Stall::None, Time::ZERO));
         self.unseen = !self.inbox.is_empty();
         server.give_back();
         Step::Again
@@ -232,7 +239,7 @@ impl Session {
 
     /// Closes a connection that is in the middle of something. A statement that runs
     /// is cancelled: PostgreSQL would notice the closed socket only when it writes.
-    fn abandon(&mut self, server: LinkedServer, running: bool) {
+    pub(super) fn abandon(&mut self, server: LinkedServer, running: bool) {
         if running {
             crate::cancel::forward(&self.hub, std::rc::Rc::clone(&server.face));
         }

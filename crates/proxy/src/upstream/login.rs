@@ -180,7 +180,7 @@ impl<'a> Login<'a> {
                 }
                 let nonce = random_nonce()?;
                 let scram = ScramClient::new(self.require_password()?, nonce, MOST_ITERATIONS);
-                message::sasl_initial_response(&mut out, SCRAM_SHA_256, &scram.client_first());
+                message::sasl_initial_response(&mut out, SCRAM_SHA_256, scram.client_first());
                 self.scram = Some(scram);
             }
             (11, data) => {

@@ -1,0 +1,50 @@
+//! Clients that keep a server connection waiting: what for, and what becomes of them.
+
+use pglanes_lanes::Time;
+
+use super::{Session, Step};
+use crate::hub::{LinkedServer, Stall};
+use crate::server::Server;
+
+impl Session {
+    /// Notes what the server connection waits for. The clock is read only where a limit
+    /// could be exceeded: the next look at it is a second away.
+    pub(super) fn note_stall(&self, server: &Server) {
+        let stall = self.stall(server);
+        if stall == Stall::None {
+            self.face.stall.set((Stall::None, Time::ZERO));
+        } else {
+            self.face.stall.set((stall, self.hub.clock.now()));
+        }
+    }
+
+    fn stall(&self, server: &Server) -> Stall {
+        if !self.outbox.is_empty() {
+            Stall::SlowReader
+        } else if self.passing > 0 || (!self.inbox.is_empty() && !self.unseen) {
+            Stall::HalfSent
+        } else if server.replies.is_settled() && !self.work.is_between_transactions(server) {
+            Stall::IdleInTransaction
+        } else {
+            Stall::None
+        }
+    }
+
+    /// The limit has passed: the connection is closed and the session ends.
+    pub(super) fn end_stalled(&mut self, server: LinkedServer, stall: Stall) -> Step {
+        let running = !server.replies.is_settled();
+        self.abandon(server, running);
+        match stall {
+            Stall::IdleInTransaction => self.fatal(
+                "25P03",
+                "terminating connection due to idle-in-transaction timeout (limits: client_idle_in_transaction)",
+            ),
+            Stall::HalfSent => self.fatal(
+                "08P01",
+                "terminating connection: the rest of a message did not come (limits: half_sent_message)",
+            ),
+            // It does not read: there is nobody to tell.
+            Stall::SlowReader | Stall::LastWords | Stall::None => Step::End,
+        }
+    }
+}
