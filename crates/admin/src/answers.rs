@@ -1,0 +1,111 @@
+//! What each path answers.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use pglanes_proxy::{Handle, View};
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::metrics;
+use crate::{Reachability, Status};
+
+/// How long the data thread may take to say how it is. It answers in microseconds, or it is stuck.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const INDEX: &str = "\
+pglanes: a PostgreSQL connection proxy that isolates workloads
+
+/metrics  counters, gauges and histograms in Prometheus' text format
+/healthz  200 while the data path answers
+/readyz   200 while clients can be served; else 503 and why
+";
+
+/// Where the answers come from.
+#[derive(Clone)]
+struct Source {
+    handle: Handle,
+    status: watch::Receiver<Status>,
+}
+
+impl Source {
+    /// The state at this moment; `None` when the data thread is stuck or gone.
+    async fn view(&self) -> Option<View> {
+        let view = tokio::time::timeout(ANSWER_TIMEOUT, self.handle.view());
+        view.await.ok().flatten()
+    }
+}
+
+/// GET and HEAD of four paths; everything else is 404 or 405.
+pub(crate) fn router(handle: Handle, status: watch::Receiver<Status>) -> Router {
+    Router::new()
+        .route("/", get(async || INDEX))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .with_state(Source { handle, status })
+}
+
+/// Never from a cache: an answer is true at one moment.
+const FRESH: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
+
+async fn metrics(State(source): State<Source>) -> Response {
+    let Some(view) = source.view().await else {
+        return stuck();
+    };
+    // Copied out: the channel is locked while it is borrowed.
+    let status = source.status.borrow().clone();
+    let families = metrics::families(source.handle.metrics(), &view, &status);
+    match prometheus::TextEncoder::new().encode_to_string(&families) {
+        Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE), FRESH], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+async fn healthz(State(source): State<Source>) -> Response {
+    match source.view().await {
+        Some(_) => ([FRESH], axum::Json(json!({ "status": "ok" }))).into_response(),
+        None => stuck(),
+    }
+}
+
+async fn readyz(State(source): State<Source>) -> Response {
+    let Some(view) = source.view().await else {
+        return stuck();
+    };
+    let upstream = source.status.borrow().upstream.clone();
+    match not_ready(&view, &upstream) {
+        None => ([FRESH], axum::Json(json!({ "status": "ready" }))).into_response(),
+        Some(reason) => unavailable(&reason),
+    }
+}
+
+/// Why clients should go elsewhere.
+fn not_ready(view: &View, upstream: &Reachability) -> Option<String> {
+    if view.draining {
+        return Some("the proxy is ending: what runs finishes, nothing new begins".to_owned());
+    }
+    match upstream {
+        Reachability::Reached => None,
+        Reachability::Untried => Some("PostgreSQL has not been reached yet".to_owned()),
+        Reachability::Unreachable { why } => Some(format!("PostgreSQL cannot be reached: {why}")),
+    }
+}
+
+fn stuck() -> Response {
+    unavailable("the data path does not answer")
+}
+
+fn unavailable(reason: &str) -> Response {
+    let body = axum::Json(json!({ "status": "unavailable", "reason": reason }));
+    (StatusCode::SERVICE_UNAVAILABLE, [FRESH], body).into_response()
+}

@@ -1,0 +1,25 @@
+//! From counters and a snapshot to metric families. They are built anew at each scrape: the counters live in the data
+//! path, where no registry is asked, and a state that has to be fetched first fits no collector that answers at once.
+//!
+//! `families` gathers series under one name; `lanes` and `process` say what there is to tell.
+
+mod families;
+mod lanes;
+mod process;
+#[cfg(test)]
+mod tests;
+
+use pglanes_proxy::{Metrics, View};
+use prometheus::proto::MetricFamily;
+
+use crate::Status;
+use families::Families;
+
+/// Every family that has a series, in the order of their writing.
+pub(crate) fn families(metrics: &Metrics, view: &View, status: &Status) -> Vec<MetricFamily> {
+    let mut families = Families::default();
+    process::add(&mut families, metrics, view, status);
+    lanes::add(&mut families, metrics, view);
+    lanes::add_throttles(&mut families, view);
+    families.finish()
+}

@@ -1,0 +1,188 @@
+//! The families of a scheduler that has done something, read back strictly.
+
+use std::time::{Duration, SystemTime};
+
+use pglanes_lanes::{
+    Condition, Effect, Input, LaneId, LanePolicy, Mode, Policy, Running, Scheduler, ThrottlePolicy,
+    Time,
+};
+use pglanes_proxy::{BUCKET_BOUNDS_US, Metrics, View};
+use prometheus::TextEncoder;
+
+use super::families;
+use super::families::{Distribution, Families};
+use crate::text_format::Exposition;
+use crate::{Reachability, Status};
+
+fn policy() -> Policy {
+    let mut policy = Policy::new(10);
+    policy.lanes = ["evaluation", "compaction"]
+        .map(|name| LanePolicy::new(name, 8))
+        .into();
+    policy.throttles.push(ThrottlePolicy {
+        name: "compaction yields to \"evaluation\"".into(),
+        watch: LaneId(0),
+        condition: Condition::Connected,
+        linger: Duration::ZERO,
+        lane: LaneId(1),
+        effect: Effect::Slots(2),
+        running: Running::Finish,
+        mode: Mode::Enforce,
+    });
+    policy
+}
+
+fn view(scheduler: &Scheduler, seconds: u64) -> View {
+    View {
+        scheduler: scheduler.snapshot(Time::from_nanos(seconds * 1_000_000_000)),
+        sessions: 3,
+        logins: 1,
+        servers: (1, 2, 4),
+        draining: false,
+    }
+}
+
+fn status(upstream: Reachability) -> Status {
+    Status {
+        upstream,
+        clients_limit: 100,
+        started: SystemTime::UNIX_EPOCH + Duration::from_secs(5),
+        configured: SystemTime::UNIX_EPOCH + Duration::from_millis(7500),
+    }
+}
+
+fn scrape(view: &View, status: &Status) -> Exposition {
+    let families = families(&Metrics::default(), view, status);
+    let text = TextEncoder::new().encode_to_string(&families).unwrap();
+    Exposition::parse(&text).unwrap()
+}
+
+#[test]
+fn every_family_is_well_formed_and_tells_the_state() {
+    let mut scheduler = Scheduler::new(policy());
+    let start = Time::from_nanos(0);
+    scheduler.handle(start, Input::SessionOpened { lane: LaneId(0) });
+    let exposition = scrape(&view(&scheduler, 3), &status(Reachability::Reached));
+    let check = |name: &str, labels: &[(&str, &str)], expected: f64| {
+        assert_eq!(
+            exposition.value(name, labels),
+            Some(expected),
+            "{name} {labels:?}"
+        );
+    };
+    check("pglanes_sessions", &[("lane", "evaluation")], 1.0);
+    check("pglanes_sessions", &[("lane", "compaction")], 0.0);
+    check(
+        "pglanes_slots",
+        &[("lane", "compaction"), ("kind", "max")],
+        8.0,
+    );
+    check(
+        "pglanes_slots",
+        &[("lane", "compaction"), ("kind", "effective")],
+        2.0,
+    );
+    check(
+        "pglanes_throttled_seconds_total",
+        &[("lane", "compaction")],
+        3.0,
+    );
+    check(
+        "pglanes_throttle_active",
+        &[
+            ("throttle", "compaction yields to \"evaluation\""),
+            ("lane", "compaction"),
+        ],
+        1.0,
+    );
+    check("pglanes_clients", &[], 3.0);
+    check("pglanes_clients_limit", &[], 100.0);
+    check("pglanes_server_connections", &[("state", "in_use")], 4.0);
+    check("pglanes_server_connections", &[], 7.0);
+    check("pglanes_upstream_up", &[], 1.0);
+    check("pglanes_upstream_slots", &[], 10.0);
+    check("pglanes_config_last_reload_successful", &[], 1.0);
+    check(
+        "pglanes_config_last_reload_success_timestamp_seconds",
+        &[],
+        7.5,
+    );
+    check("process_start_time_seconds", &[], 5.0);
+    check(
+        "pglanes_build_info",
+        &[("version", env!("CARGO_PKG_VERSION"))],
+        1.0,
+    );
+    check(
+        "pglanes_rejected_total",
+        &[("reason", "queue_full"), ("sqlstate", "53300")],
+        0.0,
+    );
+    check(
+        "pglanes_queue_wait_seconds_count",
+        &[("lane", "evaluation")],
+        0.0,
+    );
+    let pinned = [("lane", "evaluation"), ("reason", "temporary_table")];
+    check("pglanes_pinned_sessions", &pinned, 0.0);
+    check("pglanes_out_of_sync_total", &[], 0.0);
+}
+
+#[test]
+fn an_upstream_that_was_not_reached_is_not_up() {
+    let scheduler = Scheduler::new(policy());
+    for upstream in [
+        Reachability::Untried,
+        Reachability::Unreachable {
+            why: "refused".to_owned(),
+        },
+    ] {
+        let exposition = scrape(&view(&scheduler, 0), &status(upstream));
+        assert_eq!(exposition.value("pglanes_upstream_up", &[]), Some(0.0));
+    }
+}
+
+#[test]
+fn a_removed_lane_is_told_of_until_its_last_session_has_gone() {
+    let mut scheduler = Scheduler::new(policy());
+    let start = Time::from_nanos(0);
+    scheduler.handle(start, Input::SessionOpened { lane: LaneId(1) });
+    let mut without = policy();
+    without.throttles.clear();
+    without.lanes[1].retired = true;
+    scheduler.handle(start, Input::Reload { policy: without });
+    let sessions = |scheduler: &Scheduler| {
+        let exposition = scrape(&view(scheduler, 1), &status(Reachability::Reached));
+        assert_eq!(exposition.value("pglanes_throttle_active", &[]), None);
+        exposition.value("pglanes_sessions", &[("lane", "compaction")])
+    };
+    assert_eq!(sessions(&scheduler), Some(1.0));
+    scheduler.handle(start, Input::SessionClosed { lane: LaneId(1) });
+    assert_eq!(sessions(&scheduler), None);
+}
+
+#[test]
+fn a_distribution_is_cumulated_in_seconds() {
+    let mut counts = [0; BUCKET_BOUNDS_US.len() + 1];
+    counts[0] = 3;
+    counts[4] = 2;
+    counts[BUCKET_BOUNDS_US.len()] = 1;
+    let distribution = Distribution {
+        counts,
+        sum: Duration::from_millis(1500),
+    };
+    let mut families = Families::default();
+    families.histograms("x_seconds", "X.", [(vec![("lane", "a")], distribution)]);
+    let text = TextEncoder::new()
+        .encode_to_string(&families.finish())
+        .unwrap();
+    let exposition = Exposition::parse(&text).unwrap();
+    let bucket = |bound| exposition.value("pglanes_x_seconds_bucket", &[("le", bound)]);
+    assert_eq!(bucket("0.00005"), Some(3.0), "{text}");
+    assert_eq!(bucket("0.0005"), Some(3.0));
+    assert_eq!(bucket("0.001"), Some(5.0));
+    assert_eq!(bucket("300"), Some(5.0));
+    assert_eq!(bucket("+Inf"), Some(6.0));
+    assert_eq!(exposition.value("pglanes_x_seconds_count", &[]), Some(6.0));
+    assert_eq!(exposition.value("pglanes_x_seconds_sum", &[]), Some(1.5));
+}

@@ -1,0 +1,176 @@
+//! The HTTP side of a real proxy whose PostgreSQL is not there.
+#![allow(clippy::unwrap_used)] // helpers of tests; clippy only knows the test functions themselves
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use pglanes_admin::text_format::Exposition;
+use pglanes_admin::{MAXIMUM_CONNECTIONS, Reachability, Status};
+use pglanes_config::{Config, ListenAddress, UpstreamAddress};
+use pglanes_proxy::Proxy;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct World {
+    proxy: Proxy,
+    address: SocketAddr,
+    status: watch::Sender<Status>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+async fn world() -> World {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut config = Config::default();
+    config.listen = vec![ListenAddress::Tcp(loopback)];
+    config.upstream.address = UpstreamAddress::Unix {
+        directory: "/nonexistent".into(),
+        port: 1,
+    };
+    let proxy = Proxy::start(config).unwrap();
+    let listener = pglanes_admin::bind(loopback).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (status, receiver) = watch::channel(Status {
+        upstream: Reachability::Untried,
+        clients_limit: 10,
+        started: SystemTime::UNIX_EPOCH,
+        configured: SystemTime::UNIX_EPOCH,
+    });
+    let serving = tokio::spawn(pglanes_admin::serve(
+        listener,
+        proxy.handle().clone(),
+        receiver,
+    ));
+    World {
+        proxy,
+        address,
+        status,
+        serving,
+    }
+}
+
+/// The status line's number, and all that followed it.
+async fn ask(address: SocketAddr, request: &str) -> (u16, String) {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let answer = tokio::time::timeout(PATIENCE, exchange).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, format!("{head}\n{body}"))
+}
+
+#[tokio::test]
+async fn metrics_are_well_formed_and_name_every_lane() {
+    let world = world().await;
+    let (status, answer) = ask(world.address, "GET /metrics").await;
+    assert_eq!(status, 200);
+    assert!(answer.contains("text/plain; version=0.0.4"), "{answer}");
+    let body = &answer[answer.find("# HELP").unwrap()..];
+    let exposition = Exposition::parse(body).unwrap();
+    for lane in ["evaluation", "compaction", "ltst", "readonly", "default"] {
+        for name in [
+            "pglanes_queue_wait_seconds_count",
+            "pglanes_transactions_total",
+        ] {
+            assert_eq!(
+                exposition.value(name, &[("lane", lane)]),
+                Some(0.0),
+                "{name} {lane}"
+            );
+        }
+    }
+    assert_eq!(exposition.value("pglanes_upstream_slots", &[]), Some(40.0));
+}
+
+#[tokio::test]
+async fn readiness_follows_the_upstream_and_health_does_not() {
+    let world = world().await;
+    let ready = async || ask(world.address, "GET /readyz").await;
+    let reach = |upstream: Reachability| {
+        world
+            .status
+            .send_modify(|status| status.upstream = upstream);
+    };
+    let (status, answer) = ready().await;
+    assert_eq!(status, 503);
+    assert!(
+        answer.contains("PostgreSQL has not been reached yet"),
+        "{answer}"
+    );
+    reach(Reachability::Reached);
+    assert_eq!(ready().await.0, 200);
+    reach(Reachability::Unreachable {
+        why: "Connection refused".to_owned(),
+    });
+    let (status, answer) = ready().await;
+    assert_eq!(status, 503);
+    assert!(
+        answer.contains(r#""reason":"PostgreSQL cannot be reached: Connection refused""#),
+        "{answer}"
+    );
+    assert_eq!(ask(world.address, "GET /healthz").await.0, 200);
+}
+
+#[tokio::test]
+async fn only_get_is_answered_and_only_what_is_there() {
+    let world = world().await;
+    assert_eq!(ask(world.address, "POST /metrics").await.0, 405);
+    assert_eq!(ask(world.address, "DELETE /").await.0, 405);
+    assert_eq!(ask(world.address, "GET /etc/passwd").await.0, 404);
+    let (status, answer) = ask(world.address, "GET /").await;
+    assert_eq!(status, 200);
+    assert!(
+        answer.contains("/metrics") && answer.contains("/readyz"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_header_without_end_is_refused() {
+    let world = world().await;
+    let request = format!("GET /{} HTTP/1.1\r\n", "x".repeat(100_000));
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    let (mut reader, mut writer) = stream.split();
+    // The server may have closed before all of it was sent.
+    let _ = writer.write_all(request.as_bytes()).await;
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, reader.read_to_end(&mut answer));
+    let _ = read.await.expect("the server closes the connection");
+    assert!(
+        !answer.starts_with(b"HTTP/1.1 200"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+}
+
+#[tokio::test]
+async fn a_crowd_of_silent_connections_is_bounded_and_passes() {
+    let world = world().await;
+    let mut silent = Vec::new();
+    for _ in 0..MAXIMUM_CONNECTIONS {
+        silent.push(TcpStream::connect(world.address).await.unwrap());
+    }
+    // One more waits until a place is free: when one of them goes, it is answered.
+    let asked = tokio::spawn(ask(world.address, "GET /"));
+    drop(silent.pop());
+    assert_eq!(asked.await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn serving_ends_with_the_proxy() {
+    let world = world().await;
+    world.proxy.handle().shutdown(Duration::ZERO).await;
+    tokio::time::timeout(PATIENCE, world.serving)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(TcpStream::connect(world.address).await.is_err());
+}
