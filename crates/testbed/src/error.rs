@@ -24,6 +24,15 @@ pub enum TestbedError {
         /// Why it will not do.
         reason: String,
     },
+    /// The server of a version asked for by name could not be had: no npm, no network, or no build for this machine. A test
+    /// that asks for one is then to be skipped, and counted as skipped.
+    #[error("no PostgreSQL {version}: {reason}")]
+    NoVersion {
+        /// The major version.
+        version: u32,
+        /// What became of the npm package.
+        reason: String,
+    },
     /// The process is root and there is no account to run PostgreSQL as (PostgreSQL refuses root).
     #[error(
         "running as root, and there is neither a user `postgres` nor `nobody` to run PostgreSQL as"

@@ -6,6 +6,7 @@
 //!
 //! - [`Postgres`]: a server of one's own on a free port, gone when it is dropped, when the test panics and when the process
 //!   that started it is killed. [`shared`] is one server for a whole test process.
+//! - [`Version`]: a server of PostgreSQL 14, 15, 16, 17 or 18, without pgvector, for what has to be shown on each.
 //! - [`schema`]: the memory system's tables, filled with seeded, clustered vectors.
 //! - [`workload`]: the memory system and the evaluation as seeded load generators that report throughput and latency.
 //!
@@ -28,6 +29,6 @@ pub mod schema;
 mod server;
 pub mod workload;
 
-pub use binaries::{Binaries, Source};
+pub use binaries::{Binaries, Source, Version};
 pub use error::TestbedError;
 pub use server::{Auth, Builder, Postgres, StopMode, shared};

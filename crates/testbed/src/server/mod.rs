@@ -25,8 +25,8 @@ use directory::InstanceDirectory;
 use process::Postmaster;
 use supervisor::Supervisor;
 
-/// A running PostgreSQL with pgvector, on its own port and its own data directory. The superuser is `postgres`, and
-/// `CREATE EXTENSION vector` has been run in `postgres` and in the template of every new database.
+/// A running PostgreSQL, on its own port and its own data directory. The superuser is `postgres`, and unless a version was
+/// asked for by name `CREATE EXTENSION vector` has been run in `postgres` and in the template of every new database.
 ///
 /// Dropping it stops it at once and removes all it had; so does the end of the process that owns it, however it ends.
 /// Starting, stopping and restarting block the thread for some tenths of a second: that is well in a test, but a runtime
@@ -128,12 +128,12 @@ impl Postgres {
         self.binaries.folder()
     }
 
-    /// The path of `psql`.
+    /// The path of `psql`. A server of a version asked for by name has none: use another server's.
     pub fn psql_path(&self) -> PathBuf {
         self.binaries.program("psql")
     }
 
-    /// The path of `pgbench`.
+    /// The path of `pgbench`, as [`Postgres::psql_path`].
     pub fn pgbench_path(&self) -> PathBuf {
         self.binaries.program("pgbench")
     }

@@ -14,7 +14,8 @@ use crate::cache;
 /// Counted up when what is done to a template changes, so that old ones are not used.
 const FORMAT: u32 = 1;
 
-/// The data directory to copy. Its superuser is `postgres` and pgvector is in its databases.
+/// The data directory to copy. Its superuser is `postgres` and pgvector is in its databases
+/// (unless the binaries have none).
 pub(super) fn initialised(binaries: &Binaries, account: Account) -> Result<PathBuf, TestbedError> {
     // A name that changes with the binaries: an upgrade in place keeps the folder but not the version.
     let mut hasher = DefaultHasher::new();
@@ -44,6 +45,9 @@ pub(super) fn initialised(binaries: &Binaries, account: Account) -> Result<PathB
             .arg(&data);
         run(command, "initdb")?;
         for database in ["template1", "postgres"] {
+            if !binaries.has_vector() {
+                break;
+            }
             single_user(
                 binaries,
                 account,
