@@ -33,6 +33,16 @@ where
 /// # Panics
 /// If one of these does not hold, or does not come to hold within [`LIMIT`].
 pub async fn invariants(proxy: &Proxy) {
+    nothing_left(proxy).await;
+    let out_of_sync = proxy.metrics().out_of_sync.get();
+    assert_eq!(out_of_sync, 0, "out-of-sync closes");
+}
+
+/// As [`invariants`], for a server that itself broke the protocol: connections to it may have been closed as out of sync.
+///
+/// # Panics
+/// As [`invariants`].
+pub async fn nothing_left(proxy: &Proxy) {
     proxy.is_checked();
     let mut last = String::new();
     let waited = async {
@@ -55,7 +65,6 @@ pub async fn invariants(proxy: &Proxy) {
         panic!("something is left behind: {last}");
     };
     let metrics = proxy.metrics();
-    assert_eq!(metrics.out_of_sync.get(), 0, "out-of-sync closes");
     assert_eq!(metrics.clients.get(), 0, "the gauge of clients");
     assert!(view.scheduler.connections <= view.scheduler.total_slots);
     for lane in &view.scheduler.lanes {
@@ -64,4 +73,16 @@ pub async fn invariants(proxy: &Proxy) {
             assert_eq!(count, 0, "lane {}: pinned by {reason}", lane.name);
         }
     }
+}
+
+/// Waits until a proxy that was asked to end has ended, and checks what it left: no client, and no connection out of sync.
+///
+/// # Panics
+/// If it does not end within [`LIMIT`].
+pub async fn ended(proxy: &Proxy) {
+    proxy.is_checked();
+    crate::soon(proxy.handle().ended()).await;
+    let metrics = proxy.metrics();
+    assert_eq!(metrics.out_of_sync.get(), 0, "out-of-sync closes");
+    assert_eq!(metrics.clients.get(), 0, "the gauge of clients");
 }

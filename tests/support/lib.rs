@@ -21,25 +21,31 @@
 )]
 
 mod answer;
+mod cancel;
 mod client;
+mod fake;
 mod invariants;
 mod pg;
 mod proxy;
 mod psql;
 mod raw;
 mod script;
+mod toxic;
 
 use std::future::Future;
 use std::time::Duration;
 
 pub use answer::{Answer, tags};
+pub use cancel::{cancel, send_cancel};
 pub use client::{Target, config, connect, try_connect, value};
-pub use invariants::{eventually, invariants};
+pub use fake::{Fake, Step};
+pub use invariants::{ended, eventually, invariants, nothing_left};
 pub use pg::Pg;
 pub use proxy::{Builder, Proxy};
 pub use psql::{Output, psql, run};
 pub use raw::{Raw, Welcome, startup_packet};
 pub use script::Script;
+pub use toxic::{Direction, Relay, Toxic};
 
 /// How long anything that should happen may take: long enough for a loaded machine, so that only what never happens fails.
 pub const LIMIT: Duration = Duration::from_secs(30);

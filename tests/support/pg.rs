@@ -26,6 +26,35 @@ impl Pg {
         }
     }
 
+    /// A server of the test's own, for what others must not feel: restarts, passwords, its last connection. Its database is
+    /// `postgres`. It ends with the process; a test that is done stops it ([`Self::stop`]).
+    pub async fn own(builder: pglanes_testbed::Builder) -> Self {
+        // Starting blocks for a while, and a test's runtime may have other work.
+        let started = tokio::task::spawn_blocking(move || builder.start()).await;
+        let server = started
+            .expect("no panic")
+            .expect("the test bed starts a PostgreSQL");
+        Self {
+            // For the same type as the shared one's; the test bed's supervisor ends it with the process.
+            server: Box::leak(Box::new(server)),
+            database: "postgres".to_owned(),
+        }
+    }
+
+    /// Stops a server of the test's own.
+    pub async fn stop(&self, mode: pglanes_testbed::StopMode) {
+        let server = self.server;
+        let stopped = tokio::task::spawn_blocking(move || server.stop(mode)).await;
+        stopped.expect("no panic").expect("the server stops");
+    }
+
+    /// Starts it again, with its port and its data.
+    pub async fn start_again(&self) {
+        let server = self.server;
+        let started = tokio::task::spawn_blocking(move || server.start_again()).await;
+        started.expect("no panic").expect("the server starts again");
+    }
+
     /// The database's name, unique in this process.
     pub fn database(&self) -> &str {
         &self.database

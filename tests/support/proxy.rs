@@ -24,9 +24,17 @@ pub struct Builder {
     upstream: String,
     secrets: HashMap<String, String>,
     pg: Option<Pg>,
+    port: Option<u16>,
 }
 
 impl Builder {
+    /// With its server connections to this port of this machine: a relay before its database, or a fake.
+    #[must_use]
+    pub fn upstream_port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
     /// Over this database instead of a fresh one.
     #[must_use]
     pub fn over(mut self, pg: &Pg) -> Self {
@@ -89,7 +97,7 @@ impl Builder {
             Some(pg) => pg,
             None => Pg::fresh().await,
         };
-        let config = self.config(pg.server().port());
+        let config = self.config(self.port.unwrap_or_else(|| pg.server().port()));
         let proxy = pglanes_proxy::Proxy::start(config.clone()).expect("the proxy starts");
         let handle = proxy.handle().clone();
         let watchdog = tokio::spawn(async move {
@@ -143,6 +151,7 @@ impl Proxy {
             upstream: String::new(),
             secrets: HashMap::new(),
             pg: None,
+            port: None,
         }
     }
 
@@ -216,7 +225,8 @@ impl Proxy {
     /// Why the proxy refuses it.
     pub async fn reload(&self, fragment: &str) -> Result<(), String> {
         let builder = self.builder.clone().fragment(fragment);
-        let mut config = builder.config(self.pg.server().port());
+        let port = builder.port.unwrap_or_else(|| self.pg.server().port());
+        let mut config = builder.config(port);
         // A reload that asks for port 0 again does not ask for another one.
         config.listen.clone_from(&self.config.listen);
         crate::soon(self.handle().reload(config)).await
