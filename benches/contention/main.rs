@@ -1,0 +1,42 @@
+//! The contention between the evaluation and the memory system, with confidence: the phases of `pglanes demo`, each on a
+//! fresh copy of the same database, repeated.
+//!
+//! Every repetition runs all phases, the first one moving by one each time, and every ratio is of two phases of one
+//! repetition: what else the machine does meanwhile then meets both sides alike. Figures are medians over the
+//! repetitions, with the 95 % interval that a bootstrap gives.
+//!
+//! `cargo bench -p pglanes-benches --bench contention -- --help` names the options. With `--lanes NAME=FILE` any number
+//! of lane configurations are compared in one run.
+
+mod arguments;
+mod measure;
+mod report;
+mod statistics;
+
+use anyhow::Context;
+use clap::Parser;
+
+use arguments::Arguments;
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let report = runtime.block_on(async {
+        tokio::select! {
+            // Dropping the measurement removes what it made.
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                anyhow::bail!("interrupted")
+            }
+            report = measure::run(&arguments) => report,
+        }
+    })?;
+    println!("\n{}", report.table());
+    if let Some(path) = &arguments.json {
+        let text = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}

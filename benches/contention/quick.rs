@@ -1,0 +1,33 @@
+//! The bench in its quick mode, so that it goes on working: every phase runs, on little data, against a real server.
+
+#[allow(dead_code, reason = "the bench uses all of it")]
+mod arguments;
+mod measure;
+mod report;
+mod statistics;
+
+use clap::Parser as _;
+
+#[tokio::test]
+async fn every_phase_of_the_quick_mode_does_work_without_an_error() {
+    let arguments = arguments::Arguments::parse_from(["contention", "--quick"]);
+    let report = measure::run(&arguments).await.unwrap();
+    assert_eq!(report.summaries.len(), 5);
+    for (summary, arm) in report.summaries.iter().zip(&report.arms) {
+        let name = &summary.name;
+        assert_eq!(arm.measured.len(), 1, "{name}");
+        assert_eq!((summary.cut_off, summary.errors), (0, 0), "{name}");
+        let measured = &arm.measured[0];
+        if let Some(evaluation) = measured.finished_evaluation() {
+            // Ten operations a case, and none left out.
+            assert_eq!(evaluation.all.count, report.amount.rounds * 150, "{name}");
+        }
+        if let Some(lanes) = &measured.lanes {
+            assert_eq!((lanes.out_of_sync, lanes.rejected), (0, 0), "{name}");
+        }
+    }
+    // Direct, the memory system does something even in half a second; through the lanes it may be held back for so long.
+    assert!(report.summaries[1].figures["searches/s"].median > 0.0);
+    let json = serde_json::to_value(&report).unwrap();
+    assert!(json["summaries"][4]["ratios"]["time s"]["median"].is_number());
+}

@@ -1,0 +1,333 @@
+//! One phase: a fresh copy of the database, warmed; then the evaluation, the memory system, or both, straight or through
+//! the lanes; and what came of it.
+//!
+//! Each workload runs on a thread with a runtime of its own, as they are processes of their own in life: an evaluation that
+//! shared a runtime with the memory system would wait for that, and not for PostgreSQL.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use pglanes_testbed::TestbedError;
+use pglanes_testbed::schema::Data;
+use pglanes_testbed::workload::{Evaluation, Memory, Report, Stop, StopHandle, Target};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::bed::Bed;
+use super::lanes::{Deeds, Lanes, Ports};
+
+/// Rounds of the evaluation that are run to warm a copy, and not counted.
+const WARM_ROUNDS: u64 = 2;
+/// How long the memory system's reads warm a copy.
+const WARM: Duration = Duration::from_secs(1);
+/// How many times its time alone an evaluation may take.
+const MOST_TIMES: u32 = 10;
+
+/// Parses and checks a number of seconds, for clap.
+///
+/// # Errors
+/// What would be right.
+pub fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse::<f64>().ok();
+    seconds
+        .filter(|seconds| (0.1..=3600.0).contains(seconds))
+        .ok_or_else(|| "it is a number of seconds from 0.1 to 3600".to_owned())
+}
+
+/// What runs in a phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// The evaluation alone.
+    Evaluation,
+    /// The memory system alone, for the evaluation's time alone.
+    Memory,
+    /// The evaluation, and the memory system for as long as that takes.
+    Both,
+}
+
+/// What a phase is called.
+pub fn name(work: Work, lanes: bool) -> &'static str {
+    match (work, lanes) {
+        (Work::Evaluation, false) => "evaluation alone, direct",
+        (Work::Evaluation, true) => "evaluation alone, through the lanes",
+        (Work::Memory, false) => "memory system alone, direct",
+        (Work::Memory, true) => "memory system alone, through the lanes",
+        (Work::Both, false) => "both, direct",
+        (Work::Both, true) => "both, through the lanes",
+    }
+}
+
+/// How much work a phase is; the same for all.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Amount {
+    /// Rounds of the evaluation's 15 cases.
+    pub rounds: u64,
+    /// How long the memory system works where there is no evaluation.
+    pub time: Duration,
+    /// After how long an evaluation is cut off.
+    pub limit: Duration,
+}
+
+impl Amount {
+    /// As many rounds as take about `time` alone and direct, measured.
+    ///
+    /// # Errors
+    /// The bed's, or the evaluation's.
+    pub async fn calibrated(bed: &Bed, time: Duration) -> anyhow::Result<Amount> {
+        let target = bed.fresh().await?;
+        warm(bed, &target).await?;
+        let limit = time.max(Duration::from_secs(1)) * MOST_TIMES;
+        let mut amount = Amount {
+            rounds: 4,
+            time,
+            limit,
+        };
+        // The second try is long enough for a sure answer; a short demo needs no second.
+        for share in [4, 1] {
+            let measured = measure(bed.data(), &amount, Work::Evaluation, &target).await?;
+            let report = measured.finished_evaluation();
+            let wall = report.map_or(limit, |report| Duration::from_secs_f64(report.wall_seconds));
+            let round = wall.as_secs_f64() / amount.rounds as f64;
+            // At least one, and no more than a float counts exactly.
+            amount.rounds = ((time.as_secs_f64() / f64::from(share) / round).round() as u64).max(1);
+        }
+        Ok(amount)
+    }
+}
+
+/// What became of an evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evaluated {
+    /// It did all of its work.
+    Finished(Report),
+    /// It was cut off after so many seconds.
+    CutOff {
+        /// How long it had taken.
+        seconds: f64,
+    },
+}
+
+/// What a phase gave.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Measurement {
+    /// The evaluation's part, where there was one.
+    pub evaluation: Option<Evaluated>,
+    /// The memory system's part, where there was one.
+    pub memory: Option<Report>,
+    /// What the lanes did, where there were any.
+    pub lanes: Option<Deeds>,
+}
+
+impl Measurement {
+    /// The evaluation's report, if there was one and it finished.
+    pub fn finished_evaluation(&self) -> Option<Report> {
+        match &self.evaluation {
+            Some(Evaluated::Finished(report)) => Some(report.clone()),
+            Some(Evaluated::CutOff { .. }) | None => None,
+        }
+    }
+
+    /// A few words.
+    pub fn in_short(&self) -> String {
+        let mut parts = Vec::new();
+        match &self.evaluation {
+            Some(Evaluated::Finished(report)) => {
+                parts.push(format!("evaluation {:.1} s", report.wall_seconds));
+            }
+            Some(Evaluated::CutOff { seconds }) => {
+                parts.push(format!("evaluation cut off after {seconds:.0} s"));
+            }
+            None => {}
+        }
+        if let Some(memory) = &self.memory {
+            let rate = Throughput::of(memory).searches;
+            parts.push(format!("{rate:.1} searches/s"));
+        }
+        parts.join(", ")
+    }
+}
+
+/// What the memory system got done, each second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Throughput {
+    /// The 100 nearest messages.
+    pub searches: f64,
+    /// All sessions of a user.
+    pub rehydrations: f64,
+    /// Scans, bulk updates, bulk deletes with their writing back, and vacuums.
+    pub compactions: f64,
+}
+
+impl Throughput {
+    /// That of a memory system's report.
+    pub fn of(report: &Report) -> Throughput {
+        let rate = |prefix: &str| {
+            let operations = report.operations.iter();
+            let of_the_kind = operations.filter(|(kind, _)| kind.starts_with(prefix));
+            // From 0.0: the sum of no floats is -0.0.
+            of_the_kind.fold(0.0, |sum, (_, operation)| sum + operation.per_second)
+        };
+        Throughput {
+            searches: rate("search"),
+            rehydrations: rate("rehydrate"),
+            compactions: rate("compact"),
+        }
+    }
+}
+
+/// Runs one phase on a fresh copy of the bed's data.
+///
+/// # Errors
+/// The bed's, the proxy's, or that a workload could not connect. Errors during the work are in the reports.
+pub async fn run(
+    bed: &Bed,
+    amount: &Amount,
+    work: Work,
+    lanes: Option<(&Lanes, Ports)>,
+) -> anyhow::Result<Measurement> {
+    let direct = bed.fresh().await?;
+    warm(bed, &direct).await?;
+    let Some((lanes, ports)) = lanes else {
+        return measure(bed.data(), amount, work, &direct).await;
+    };
+    let running = lanes.start(ports, &bed.upstream()?)?;
+    let mut measurement = measure(bed.data(), amount, work, &running.target(&direct)).await?;
+    measurement.lanes = Some(running.deeds().await);
+    Ok(measurement)
+}
+
+/// Reads what the work will read, so that no phase is the first to do so.
+async fn warm(bed: &Bed, target: &Target) -> anyhow::Result<()> {
+    let readers = Memory {
+        compactors: 0,
+        ..Memory::new(bed.data())
+    };
+    let (reading, stop) = begin_memory(readers, target)?;
+    tokio::time::sleep(WARM).await;
+    stop.stop();
+    reading.await.context("the memory system's thread ended")?;
+    let (evaluation, _stop) = begin_evaluation(Evaluation::new(bed.data(), WARM_ROUNDS), target)?;
+    evaluation
+        .await
+        .context("the evaluation's thread ended")??;
+    Ok(())
+}
+
+/// Runs workloads against a target. Dropped half-way, it stops them.
+async fn measure(
+    data: Data,
+    amount: &Amount,
+    work: Work,
+    target: &Target,
+) -> anyhow::Result<Measurement> {
+    let memory = match work {
+        Work::Memory | Work::Both => Some(begin_memory(Memory::new(data), target)?),
+        Work::Evaluation => None,
+    };
+    let evaluation = match work {
+        Work::Evaluation | Work::Both => {
+            let (running, _stop) = begin_evaluation(Evaluation::new(data, amount.rounds), target)?;
+            Some(match tokio::time::timeout(amount.limit, running).await {
+                Ok(report) => {
+                    Evaluated::Finished(report.context("the evaluation's thread ended")??)
+                }
+                Err(_) => Evaluated::CutOff {
+                    seconds: amount.limit.as_secs_f64(),
+                },
+            })
+        }
+        Work::Memory => {
+            tokio::time::sleep(amount.time).await;
+            None
+        }
+    };
+    let memory = match memory {
+        Some((running, stop)) => {
+            stop.stop();
+            Some(running.await.context("the memory system's thread ended")?)
+        }
+        None => None,
+    };
+    Ok(Measurement {
+        evaluation,
+        memory,
+        lanes: None,
+    })
+}
+
+type Evaluating = oneshot::Receiver<Result<Report, TestbedError>>;
+
+/// Runs an evaluation on a thread of its own; it ends early when the handle is dropped, and then reports nothing.
+fn begin_evaluation(
+    evaluation: Evaluation,
+    target: &Target,
+) -> anyhow::Result<(Evaluating, StopHandle)> {
+    let (handle, mut stop) = Stop::new();
+    let target = target.clone();
+    let running = on_its_own_thread("evaluation", async move {
+        tokio::select! {
+            report = evaluation.run(&target) => Some(report),
+            () = stop.requested() => None,
+        }
+    })?;
+    Ok((running, handle))
+}
+
+/// Runs a memory system on a thread of its own until the handle says stop or is dropped.
+fn begin_memory(
+    memory: Memory,
+    target: &Target,
+) -> anyhow::Result<(oneshot::Receiver<Report>, StopHandle)> {
+    let (handle, stop) = Stop::new();
+    let target = target.clone();
+    let running = on_its_own_thread("memory-system", async move {
+        Some(memory.run(&target, stop).await)
+    })?;
+    Ok((running, handle))
+}
+
+/// What the work gives comes through the channel; the channel closes without it when there is nothing, or after a panic.
+fn on_its_own_thread<T: Send + 'static>(
+    name: &str,
+    work: impl Future<Output = Option<T>> + Send + 'static,
+) -> anyhow::Result<oneshot::Receiver<T>> {
+    let (sender, receiver) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            if let Some(result) = runtime.block_on(work) {
+                // Whoever waited may have been interrupted.
+                let _ = sender.send(result);
+            }
+        })?;
+    Ok(receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_bounded() {
+        assert_eq!(seconds("0.5"), Ok(0.5));
+        for wrong in ["0", "-1", "NaN", "inf", "1e9", "soon", ""] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_workload_that_panics_closes_its_channel() {
+        let running = on_its_own_thread("panics", async {
+            // Quiet: the hook would print a backtrace into the test's output.
+            std::panic::resume_unwind(Box::new(()));
+            #[allow(unreachable_code, reason = "the closure's type needs a value")]
+            Some(1)
+        });
+        assert!(running.unwrap().await.is_err());
+    }
+}
