@@ -20,6 +20,8 @@ pub struct Lane {
     pub maximum: u32,
     /// What a slot is held for.
     pub pooling: Pooling,
+    /// Whether a repeated unnamed statement is kept prepared, so that its plan is used again.
+    pub reuse_plans: bool,
     /// The higher number is served first.
     pub priority: i32,
     /// Its share among lanes of the same priority; at least one.
@@ -51,6 +53,7 @@ impl Lane {
             minimum: 0,
             maximum: slots,
             pooling: Pooling::Transaction,
+            reuse_plans: false,
             priority: 0,
             weight: 1,
             queue_length: 200,

@@ -328,6 +328,12 @@ pub const ENTRIES: &[Entry] = &[
         "whether a slot is held for a transaction or for the session",
     ),
     entry(
+        "lanes.*.reuse_plans",
+        "true or false",
+        "false",
+        "whether an unnamed statement that comes again stays prepared on the server connection, so that its plan is used again by every client",
+    ),
+    entry(
         "lanes.*.priority",
         "number",
         "0",

@@ -278,6 +278,12 @@ impl Difference {
         self.shown(Takes::Live, &key("slots.min"), old.minimum, new.minimum);
         self.shown(Takes::Live, &key("slots.max"), old.maximum, new.maximum);
         self.debugged(Takes::Live, &key("pooling"), &old.pooling, &new.pooling);
+        self.shown(
+            Takes::Live,
+            &key("reuse_plans"),
+            old.reuse_plans,
+            new.reuse_plans,
+        );
         self.shown(Takes::Live, &key("priority"), old.priority, new.priority);
         self.shown(Takes::Live, &key("weight"), old.weight, new.weight);
         self.shown(
@@ -361,7 +367,7 @@ impl Difference {
 }
 
 /// A setting as it may be shown: what an application defines for itself (`app.token`) may be a secret.
-fn shown_setting((name, value): &(String, String)) -> String {
+pub fn shown_setting((name, value): &(String, String)) -> String {
     let known = !name.contains('.') || name.starts_with("hnsw.") || name.starts_with("ivfflat.");
     if known {
         format!("{name}={value}")

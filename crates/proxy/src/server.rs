@@ -41,6 +41,8 @@ pub(crate) enum OwnQuery {
     AdjustingFirst {
         target: Rc<Settings>,
     },
+    /// What sequences gave to others is being discarded.
+    Discarding,
     /// The server was asked which settings the session has made.
     Capturing {
         rows: Vec<(String, String)>,
@@ -73,6 +75,10 @@ pub(crate) struct Server {
     pub(crate) unnamed_of: i32,
     /// When the session was granted this connection for its transaction.
     pub(crate) granted_at: Time,
+    /// The session that used it last (its process id), or 0.
+    pub(crate) last_session: i32,
+    /// What sequences last gave here was given to the session that has it now.
+    pub(crate) sequences_are_ours: bool,
     /// A FATAL error has been read: the end follows.
     pub(crate) dying: bool,
 }

@@ -6,9 +6,11 @@
 //! [`ServerStatements`] of a connection.
 
 use std::borrow::Borrow;
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::io::Write as _;
+use std::ops::Range;
 use std::rc::Rc;
 
 use crate::replies::Prepared;
@@ -30,9 +32,16 @@ pub struct Statement {
     pub content: Box<[u8]>,
     /// What the text does.
     pub inspection: Inspection,
+    /// It has been parsed before, by anybody: worth keeping where that is an option.
+    seen: Cell<bool>,
 }
 
 impl Statement {
+    /// Whether this is not the first time; from now on it is not.
+    pub fn seen_before(&self) -> bool {
+        self.seen.replace(true)
+    }
+
     /// The statement's text.
     pub fn text(&self) -> &[u8] {
         crate::frame::split_cstr(&self.content).map_or(&self.content, |(text, _)| text)
@@ -97,6 +106,7 @@ impl<S: BuildHasher> StatementCache<S> {
             id: StatementId(self.next),
             content: content.into(),
             inspection: inspect(text),
+            seen: Cell::new(false),
         });
         self.next += 1;
         self.statements.insert(ByContent(Rc::clone(&statement)));
@@ -140,9 +150,12 @@ impl<S: BuildHasher + Default> Default for ClientStatements<S> {
 }
 
 impl<S: BuildHasher> ClientStatements<S> {
-    /// The statement behind a name.
+    /// The statement behind a name, in stream order: what a DEALLOCATE ALL that was sent
+    /// is about to forget is behind no name any more.
     pub fn get(&self, name: &[u8]) -> Option<&Rc<Statement>> {
-        self.names.get(name).map(|named| &named.statement)
+        let named = self.names.get(name);
+        let named = named.filter(|named| named.era == self.era);
+        named.map(|named| &named.statement)
     }
 
     /// Gives a name, in stream order; it holds for what the client pipelines behind it
@@ -165,6 +178,13 @@ impl<S: BuildHasher> ClientStatements<S> {
         }
     }
 
+    /// A name the client has given to this statement.
+    pub fn name_of(&self, statement: StatementId) -> Option<&[u8]> {
+        let mut names = self.names.iter();
+        let found = names.find(|(_, named)| named.statement.id == statement);
+        found.map(|(name, _)| &**name)
+    }
+
     /// The client closed the name.
     pub fn close(&mut self, name: &[u8]) {
         self.names.remove(name);
@@ -179,6 +199,13 @@ impl<S: BuildHasher> ClientStatements<S> {
     pub fn forget_all_done(&mut self) {
         let era = self.era;
         self.names.retain(|_, named| named.era >= era);
+    }
+
+    /// It failed: the names given before it was sent still hold.
+    pub fn forget_all_failed(&mut self) {
+        for named in self.names.values_mut() {
+            named.era = self.era;
+        }
     }
 
     /// Names held now.
@@ -250,6 +277,11 @@ impl ServerStatements {
         evicted.map(|id| self.prepared(id))
     }
 
+    /// The statement was deallocated here.
+    pub fn remove(&mut self, statement: StatementId) {
+        self.last_used.remove(&statement);
+    }
+
     /// The Parse of this name never took place.
     pub fn undo_parse(&mut self, prepared: Prepared) {
         if prepared.generation == self.generation {
@@ -297,6 +329,28 @@ pub fn write_name(prepared: Prepared, buffer: &mut NameBuffer) -> &[u8] {
     );
     let written = room - rest.len();
     &buffer[..written]
+}
+
+/// Finds a name of ours in `text` (an error message): where it stands, and whose it is.
+pub fn find_name(text: &[u8]) -> Option<(Range<usize>, StatementId)> {
+    let prefix = NAME_PREFIX.as_bytes();
+    let start = text
+        .windows(prefix.len())
+        .position(|window| window == prefix)?;
+    let digits = |from: usize| {
+        let length = text[from..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
+        (length > 0).then_some(from + length)
+    };
+    let id_end = digits(start + prefix.len())?;
+    if text.get(id_end) != Some(&b'_') {
+        return None;
+    }
+    let end = digits(id_end + 1)?;
+    let id = std::str::from_utf8(&text[start + prefix.len()..id_end]).ok()?;
+    Some((start..end, StatementId(id.parse().ok()?)))
 }
 
 #[cfg(test)]
@@ -351,6 +405,15 @@ mod tests {
         assert_eq!(evicted.statement, StatementId(2));
         server.undo_close(evicted);
         assert!(server.touch(StatementId(2)));
+    }
+
+    #[test]
+    fn names_are_found_in_error_messages() {
+        let text = b"prepared statement \"pglanes_12_3\" already exists";
+        assert_eq!(find_name(text), Some((20..32, StatementId(12))));
+        for text in ["pglanes_", "pglanes_x", "pglanes_1", "pglanes_1_", ""] {
+            assert_eq!(find_name(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

@@ -50,8 +50,12 @@ pub enum Expect {
     Sync,
     /// Not answered: marks where the client ended a COPY it had not yet been granted.
     CopyEnd,
-    /// A Parse answered in the server's place: the statement exists there already.
+    /// An unnamed Parse of the client, sent under our name for its content.
+    ParseShared(Prepared),
+    /// A named Parse answered in the server's place: the statement exists there already.
     AnsweredParse,
+    /// As above, for an unnamed Parse.
+    AnsweredUnnamedParse,
     /// A Close answered in the server's place: the statement stays for others.
     AnsweredClose,
 }
@@ -91,7 +95,7 @@ pub enum Reply {
 pub enum Undone {
     /// This client Parse never took place: its name does not hold.
     ClientParse(Option<Prepared>),
-    /// This Parse of ours never took place.
+    /// This Parse under a name of ours never took place.
     OwnParse(Prepared),
     /// This Close of ours never took place: the statement still exists.
     OwnClose(Prepared),
@@ -101,6 +105,8 @@ pub enum Undone {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InPlace {
     /// ParseComplete, and the client's oldest unconfirmed name holds.
+    NamedParseComplete,
+    /// ParseComplete.
     ParseComplete,
     /// CloseComplete.
     CloseComplete,
@@ -223,7 +229,8 @@ impl Replies {
     pub fn next_in_place(&mut self) -> Option<InPlace> {
         loop {
             let answer = match self.expected.front()? {
-                Expect::AnsweredParse => Some(InPlace::ParseComplete),
+                Expect::AnsweredParse => Some(InPlace::NamedParseComplete),
+                Expect::AnsweredUnnamedParse => Some(InPlace::ParseComplete),
                 Expect::AnsweredClose => Some(InPlace::CloseComplete),
                 Expect::CopyEnd => None,
                 _ => return None,
@@ -240,7 +247,12 @@ impl Replies {
     pub fn has_in_place(&self) -> bool {
         matches!(
             self.expected.front(),
-            Some(Expect::AnsweredParse | Expect::AnsweredClose | Expect::CopyEnd)
+            Some(
+                Expect::AnsweredParse
+                    | Expect::AnsweredUnnamedParse
+                    | Expect::AnsweredClose
+                    | Expect::CopyEnd
+            )
         )
     }
 
@@ -275,7 +287,9 @@ impl Replies {
             (b'T' | b'n', Some(Expect::Describe)) => self.answered(Reply::Forward),
             (b't', Some(Expect::Describe)) => Ok(Reply::Forward),
             (b'1', Some(Expect::Parse(_))) => self.answered(Reply::NamedParsed),
-            (b'1', Some(Expect::ParsePlain)) => self.answered(Reply::Forward),
+            (b'1', Some(Expect::ParsePlain | Expect::ParseShared(_))) => {
+                self.answered(Reply::Forward)
+            }
             (b'1', Some(Expect::ParseOwn(_) | Expect::ParsePlainOwn))
             | (b'3', Some(Expect::CloseOwn(_))) => self.answered(Reply::Swallow),
             (b'G', Some(Expect::Query | Expect::Execute)) => {
@@ -355,7 +369,9 @@ impl Replies {
         match expect {
             Expect::Parse(prepared) => self.undone.push(Undone::ClientParse(Some(prepared))),
             Expect::AnsweredParse => self.undone.push(Undone::ClientParse(None)),
-            Expect::ParseOwn(prepared) => self.undone.push(Undone::OwnParse(prepared)),
+            Expect::ParseOwn(prepared) | Expect::ParseShared(prepared) => {
+                self.undone.push(Undone::OwnParse(prepared));
+            }
             Expect::CloseOwn(prepared) => self.undone.push(Undone::OwnClose(prepared)),
             _ => {}
         }
@@ -486,7 +502,7 @@ mod tests {
         ]);
         assert_eq!(replies.next_in_place(), None);
         replies.received(b'1', 0).expect("in step");
-        assert_eq!(replies.next_in_place(), Some(InPlace::ParseComplete));
+        assert_eq!(replies.next_in_place(), Some(InPlace::NamedParseComplete));
         assert_eq!(replies.next_in_place(), None);
         replies.received(b'2', 0).expect("in step");
         assert_eq!(replies.next_in_place(), Some(InPlace::CloseComplete));

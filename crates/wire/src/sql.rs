@@ -12,6 +12,7 @@
 
 mod body;
 mod databases;
+mod deallocate;
 mod effects;
 mod heads;
 mod inspect;
@@ -25,6 +26,7 @@ mod tags;
 mod tests;
 
 pub use databases::database_named;
+pub use deallocate::deallocated;
 pub use effects::Effects;
 pub use inspect::{Inspection, MAX_STATEMENTS, inspect};
 pub use kind::StatementKind;

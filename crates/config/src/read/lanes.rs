@@ -97,6 +97,7 @@ fn lane(
     lane.pooling = reading
         .choice(section, "pooling", &pooling)
         .unwrap_or(lane.pooling);
+    lane.reuse_plans = reading.truth(section, "reuse_plans").unwrap_or(false);
     let priority = reading.number(section, "priority", -1000..=1000);
     lane.priority = priority
         .and_then(|number| i32::try_from(number).ok())

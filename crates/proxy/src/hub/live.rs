@@ -16,6 +16,33 @@ pub(crate) struct Live {
     /// Raised with every configuration: sessions see that theirs is out of date.
     pub(crate) generation: u32,
     index: LaneIndex,
+    lanes: Vec<LaneOptions>,
+}
+
+/// What the data path asks of a lane for each transaction or connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LaneOptions {
+    pub(crate) pooling: Pooling,
+    pub(crate) cpu: Cpu,
+    /// Repeated unnamed statements keep their plans.
+    pub(crate) reuse_plans: bool,
+}
+
+impl LaneOptions {
+    /// Those of a lane that has been removed and drains.
+    const RETIRED: Self = Self {
+        pooling: Pooling::Transaction,
+        cpu: Cpu::Normal,
+        reuse_plans: false,
+    };
+
+    fn of(config: &Config, name: &str) -> Self {
+        config.lane(name).map_or(Self::RETIRED, |lane| Self {
+            pooling: lane.pooling,
+            cpu: lane.cpu,
+            reuse_plans: lane.reuse_plans,
+        })
+    }
 }
 
 impl Live {
@@ -26,6 +53,11 @@ impl Live {
             classifier: config.classifier(&index),
             target: Target::new(&config.upstream),
             generation: previous.map_or(0, |live| live.generation + 1),
+            lanes: policy
+                .lanes
+                .iter()
+                .map(|lane| LaneOptions::of(&config, &lane.name))
+                .collect(),
             policy,
             index,
             config,
@@ -50,15 +82,8 @@ impl Live {
         self.index.envelope(lane)
     }
 
-    pub(crate) fn cpu(&self, lane: LaneId) -> Cpu {
-        self.config
-            .lane(self.lane_name(lane))
-            .map_or(Cpu::Normal, |lane| lane.cpu)
-    }
-
-    pub(crate) fn pooling(&self, lane: LaneId) -> Pooling {
-        self.config
-            .lane(self.lane_name(lane))
-            .map_or(Pooling::Transaction, |lane| lane.pooling)
+    pub(crate) fn options(&self, lane: LaneId) -> LaneOptions {
+        let options = self.lanes.get(lane.index());
+        options.copied().unwrap_or(LaneOptions::RETIRED)
     }
 }

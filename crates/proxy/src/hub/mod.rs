@@ -35,6 +35,7 @@ use crate::settings::{Interner, Settings};
 use crate::upstream::SaltedPasswords;
 
 pub(crate) use live::Live;
+pub(crate) use opening::OWN_APPLICATION_NAME;
 pub(crate) use pools::{PoolKey, Pools};
 pub(crate) use registry::{Activity, Asked as AskedOfSession, Registry, SessionFace, Stall};
 pub(crate) use slots::{Asked, LinkedServer, Refusal};

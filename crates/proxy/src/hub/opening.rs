@@ -19,7 +19,7 @@ use crate::upstream::{LoggedIn, OpenError, dial, log_in};
 /// Statements kept prepared on one server connection.
 const PREPARED_PER_CONNECTION: usize = 500;
 /// What a server connection calls itself until a session gives it a name.
-const OWN_APPLICATION_NAME: &str = "pglanes";
+pub(crate) const OWN_APPLICATION_NAME: &str = "pglanes";
 
 /// Opens in the background and tells the scheduler how it went.
 pub(super) fn start(hub: &Rc<Hub>, id: ServerId, lane: LaneId, pool: PoolId) {
@@ -99,7 +99,7 @@ impl Hub {
         self.pools
             .borrow_mut()
             .set_welcome(pool, Some(Rc::clone(&parameters)));
-        self.lower_priority(live.cpu(lane), welcome.key.pid(), live);
+        self.lower_priority(live.options(lane).cpu, welcome.key.pid(), live);
         self.metrics.servers_opened.increment();
         let server = Server {
             face: Rc::new(ServerFace {
@@ -122,6 +122,8 @@ impl Hub {
             own: OwnQuery::None,
             own_error: None,
             unnamed_of: 0,
+            last_session: 0,
+            sequences_are_ours: false,
             granted_at: Time::from_nanos(0),
             dying: false,
         };

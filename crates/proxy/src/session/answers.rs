@@ -13,6 +13,7 @@ use pglanes_wire::replies::Reply;
 
 use super::Session;
 use super::relay::{Parting, Progress};
+use crate::hub::OWN_APPLICATION_NAME;
 use crate::server::{OwnQuery, Server};
 use crate::settings::captured_row;
 use crate::splice::Splice;
@@ -21,6 +22,9 @@ use crate::stream::send_or_hold;
 /// The longest message that is gathered to be looked at; a longer one is passed on as
 /// it comes. Rows and COPY data are never gathered.
 const LARGEST_GATHERED: usize = 1 << 20;
+
+/// The parameter by which a session is classified.
+const APPLICATION_NAME: &str = "application_name";
 
 impl Session {
     /// Passes on the frames in `bytes`; what is incomplete is carried over.
@@ -109,43 +113,74 @@ impl Session {
     ) {
         let body = &frame[HEADER..];
         match header.tag {
-            b'S' if !self.note_parameter(server, body) => return,
+            b'S' => {
+                if let Some(instead) = self.note_parameter(server, body) {
+                    splice.insert().extend_from_slice(&instead);
+                    return;
+                }
+            }
             b'E' => {
-                if let Some(instead) = self.note_error(server, body) {
+                if let Some(instead) = self.note_error(server, frame) {
                     splice.insert().extend_from_slice(&instead);
                     return;
                 }
             }
             b'C' => self.note_complete(body),
+            b'A' => {
+                if let Some(own) = self.own_notification(server, frame) {
+                    splice.insert().extend_from_slice(&own);
+                    return;
+                }
+            }
             _ => {}
         }
         splice.keep(at, at + frame.len());
     }
 
-    /// A parameter changed. `false`: through a query of ours, and the client is told
-    /// when that is over, if it then differs from what it knows.
-    fn note_parameter(&mut self, server: &mut Server, body: &[u8]) -> bool {
-        let Some((name, value)) = parse_parameter_status(body) else {
-            return true;
-        };
+    /// A parameter changed. Returns what the client is told instead, if it is not told so.
+    /// What a query of ours changed it is told when that is over, if it then differs from
+    /// what it knows.
+    fn note_parameter(&mut self, server: &mut Server, body: &[u8]) -> Option<BytesMut> {
+        let (name, value) = parse_parameter_status(body)?;
         let mut parameters = (*server.parameters).clone();
         parameters.set(name, value);
         server.parameters = self.hub.parameter_sets.borrow_mut().intern(parameters);
         if server.replies.head_is_own() {
-            return false;
+            return Some(BytesMut::new());
         }
-        self.told = Rc::clone(&server.parameters);
-        if name.eq_ignore_ascii_case("application_name") {
-            self.reclassify_next();
+        if name != APPLICATION_NAME {
+            self.told = Rc::clone(&server.parameters);
+            return None;
         }
-        true
+        self.reclassify_next();
+        // A reset brings back the name the connection was opened with. The client's own
+        // default is that of its startup packet, and is set at its next transaction.
+        let default = self.identity.initial.get(APPLICATION_NAME);
+        let reset = default.filter(|_| value == OWN_APPLICATION_NAME);
+        let Some(default) = reset else {
+            self.told = Rc::clone(&server.parameters);
+            return None;
+        };
+        let mut instead = BytesMut::new();
+        if self.told.get(APPLICATION_NAME) != Some(default) {
+            message::parameter_status(&mut instead, APPLICATION_NAME, default);
+        }
+        let mut told = (*server.parameters).clone();
+        told.set(APPLICATION_NAME, default);
+        self.told = self.hub.parameter_sets.borrow_mut().intern(told);
+        Some(instead)
     }
 
     /// An error for the client. Returns what it is told instead, where the proxy itself
     /// is the cause.
-    fn note_error(&mut self, server: &mut Server, body: &[u8]) -> Option<BytesMut> {
-        let fields = ErrorFields::parse(body);
+    fn note_error(&mut self, server: &mut Server, frame: &[u8]) -> Option<Vec<u8>> {
+        let fields = ErrorFields::parse(&frame[HEADER..]);
         server.dying |= fields.is_fatal();
+        if self.work.forgets_prepared()
+            && let Some(names) = &mut self.statements
+        {
+            names.forget_all_failed();
+        }
         self.work.failed();
         self.undo_prepared(server);
         self.hub.metrics.lane(server.lane).errors.add(1);
@@ -169,10 +204,24 @@ impl Session {
                 let hint = "The work can be tried again; it will wait until the lane has slots.";
                 let body = ErrorBody::new(Severity::Error, "57014", &text).with_hint(hint);
                 message::error(&mut out, &body);
-                Some(out)
+                Some(out.to_vec())
             }
+            // Invalid or duplicate statement name: by the name the client gave.
+            Some("26000" | "42P05") => self.with_clients_name(frame),
             _ => None,
         }
+    }
+
+    /// A notification that this very session sent: it knows itself by the process id it
+    /// was given, not by the backend's.
+    fn own_notification(&self, server: &Server, frame: &[u8]) -> Option<Vec<u8>> {
+        let sender = frame.get(HEADER..HEADER + 4)?;
+        if sender != server.face.key.pid().to_be_bytes() {
+            return None;
+        }
+        let mut own = frame.to_vec();
+        own[HEADER..HEADER + 4].copy_from_slice(&self.face.key.pid().to_be_bytes());
+        Some(own)
     }
 
     fn note_complete(&mut self, body: &[u8]) {

@@ -24,13 +24,16 @@ impl Session {
         bytes: &[u8],
         assembled: &mut Vec<u8>,
     ) -> Step {
+        let own = self.face.key.pid();
+        server.sequences_are_ours = server.last_session == own;
+        server.last_session = own;
         let lane = server.lane;
         let waited = server.granted_at.since(self.asked_at);
         self.hub.metrics.lane(lane).queue_wait.record(waited);
         self.face
             .activity
             .replace(Activity::Linked(Rc::clone(&server.face)));
-        if self.hub.live().pooling(self.class.lane) == Pooling::Session {
+        if self.hub.live().options(self.class.lane).pooling == Pooling::Session {
             self.pin(Reason::SessionPooling);
         }
         let change = if Rc::ptr_eq(&self.settings, &server.applied) {

@@ -8,7 +8,7 @@
 //!
 //! - `begin`: the first message of a transaction, while there is no server connection
 //! - `relay`: both directions while there is one
-//! - `requests`, `statements`: what the client says
+//! - `requests`, `statements`, `unnamed`, `names`, `sequences`: what the client says
 //! - `answers`, `settle`: what the server says, and the end of a transaction
 //! - `stall`: clients that keep a server connection waiting
 //! - `pins`: session state that keeps the connection
@@ -17,13 +17,16 @@
 mod answers;
 mod begin;
 mod link;
+mod names;
 mod pins;
 mod refuse;
 mod relay;
 mod requests;
+mod sequences;
 mod settle;
 mod stall;
 mod statements;
+mod unnamed;
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -47,7 +50,7 @@ use crate::stream::{Stream, poll_flush};
 use pins::Pins;
 pub(crate) use pins::Reason;
 use settle::Work;
-use statements::Unnamed;
+use unnamed::Unnamed;
 
 /// Bytes read at once. One buffer serves all sessions of the thread.
 const READ_BUFFER: usize = 64 * 1024;

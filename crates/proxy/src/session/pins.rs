@@ -17,11 +17,12 @@ pub(crate) enum Reason {
     Role,
     CustomSetting,
     LargeStatement,
+    Sequence,
     SessionPooling,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Listen,
         Self::TemporaryTable,
         Self::HoldCursor,
@@ -31,6 +32,7 @@ impl Reason {
         Self::Role,
         Self::CustomSetting,
         Self::LargeStatement,
+        Self::Sequence,
         Self::SessionPooling,
     ];
 
@@ -46,6 +48,7 @@ impl Reason {
             Self::Role => "role",
             Self::CustomSetting => "custom_setting",
             Self::LargeStatement => "large_statement",
+            Self::Sequence => "sequence",
             Self::SessionPooling => "session_pooling",
         }
     }
@@ -102,6 +105,7 @@ impl Pins {
             (Effects::DEALLOCATE_ALL, Reason::SqlPrepare),
             (Effects::DISCARD_TEMP, Reason::TemporaryTable),
             (Effects::ROLE_RESET, Reason::Role),
+            (Effects::DISCARD_SEQUENCES, Reason::Sequence),
         ];
         let mut pins = Self::default();
         for (effect, reason) in undoes {

@@ -161,12 +161,19 @@ impl Session {
             return need_more(header);
         }
         let have = header.total.min(rest.len());
+        let text = &rest[HEADER..have];
+        let seen = sql::inspect(text);
+        self.guard_sequences(server, seen.effects, splice)?;
+        // The message's own NUL ends the text.
+        let sql = text.strip_suffix(b"\0").unwrap_or(text);
+        if self.deallocate(server, seen, sql, Expect::Query, splice)? {
+            return Ok(Taken::Done);
+        }
         if self.count(server, Expect::Query)? {
             // A simple Query drops the unnamed statement (protocol, "Extended Query").
             self.unnamed = None;
             server.unnamed_of = 0;
-            let text = &rest[HEADER..have];
-            self.will_run(server, sql::inspect(text), text);
+            self.will_run(server, seen, sql);
             if have < header.total {
                 // What was not seen may have made any state there is.
                 self.pin(Reason::LargeStatement);

@@ -182,6 +182,7 @@ impl Session {
                 self.tell_differences(server);
                 Ok(Progress::Going)
             }
+            OwnQuery::Discarding if !failed => Ok(Progress::Going),
             OwnQuery::Capturing { rows } if !failed => {
                 self.settings_captured(server, rows);
                 Ok(if settled {

@@ -4,24 +4,15 @@
 use std::rc::Rc;
 
 use pglanes_wire::frame::{self, Frame, HEADER, split_cstr};
-use pglanes_wire::message::TransactionStatus;
 use pglanes_wire::prepared::{Statement, write_name};
 use pglanes_wire::replies::{Expect, InPlace, Prepared, Undone};
-use pglanes_wire::sql::{self, Effects, Inspection, StatementKind};
+use pglanes_wire::sql::Effects;
 
 use super::relay::Parting;
 use super::requests::{Taken, need_more};
 use super::{PassTo, Session};
 use crate::server::Server;
 use crate::splice::Splice;
-
-/// The client's unnamed statement: it lasts until the next unnamed Parse or simple
-/// Query, and so may have to be made again on another connection.
-pub(super) struct Unnamed {
-    /// Its Parse message, whole.
-    parse: Vec<u8>,
-    inspection: Inspection,
-}
 
 impl Session {
     pub(super) fn take_parse(
@@ -64,33 +55,6 @@ impl Session {
         self.keep(PassTo::Server, header, rest, at, splice)
     }
 
-    fn parse_unnamed(
-        &mut self,
-        server: &mut Server,
-        header: Frame,
-        rest: &[u8],
-        at: usize,
-        splice: &mut Splice<'_>,
-    ) -> Result<Taken, Parting> {
-        let whole = &rest[..header.total];
-        if self.count(server, Expect::ParsePlain)? {
-            server.unnamed_of = self.face.key.pid();
-            // Name's NUL, then the text.
-            let text = split_cstr(&whole[HEADER + 1..]).map_or(&[][..], |(text, _)| text);
-            let inspection = sql::inspect(text);
-            let unnamed = self.unnamed.get_or_insert_with(|| {
-                Box::new(Unnamed {
-                    parse: Vec::new(),
-                    inspection,
-                })
-            });
-            unnamed.inspection = inspection;
-            unnamed.parse.clear();
-            unnamed.parse.extend_from_slice(whole);
-        }
-        self.keep(PassTo::Server, header, rest, at, splice)
-    }
-
     fn parse_named(
         &mut self,
         server: &mut Server,
@@ -110,13 +74,7 @@ impl Session {
             return Ok(Taken::Done);
         }
         let statement = self.hub.statements.borrow_mut().intern(content);
-        if self.fails_anyway(server, &statement) {
-            if self.count(server, Expect::ParsePlain)? {
-                let prepared = server.statements.prepared(statement.id);
-                write_parse(splice.insert(), prepared, content);
-            }
-            return Ok(Taken::Done);
-        }
+        self.guard_sequences(server, statement.inspection.effects, splice)?;
         if server.replies.is_skipping() {
             return Ok(Taken::Done);
         }
@@ -133,26 +91,24 @@ impl Session {
         Ok(Taken::Done)
     }
 
-    /// In a failed transaction PostgreSQL parses nothing but its end.
-    fn fails_anyway(&self, server: &Server, statement: &Statement) -> bool {
-        let ends = matches!(
-            statement.inspection.first,
-            StatementKind::Commit | StatementKind::Rollback
-        );
-        server.replies.status() == TransactionStatus::Failed && !ends
+    /// The statement under our name that the client's name (or no name) leads to.
+    fn named(&self, name: &[u8]) -> Option<Rc<Statement>> {
+        if name.is_empty() {
+            return self.shared_unnamed();
+        }
+        self.statements.as_ref()?.get(name).map(Rc::clone)
     }
 
     /// Makes the statement exist on the connection, ahead of what needs it.
-    fn ensure_prepared(
+    pub(super) fn ensure_prepared(
         &mut self,
         server: &mut Server,
         statement: &Rc<Statement>,
         splice: &mut Splice<'_>,
     ) -> Result<(), Parting> {
-        if server.statements.touch(statement.id)
-            || server.replies.is_skipping()
-            || self.fails_anyway(server, statement)
-        {
+        // Where the transaction has failed PostgreSQL refuses our Parse as it would refuse
+        // what comes behind it.
+        if server.statements.touch(statement.id) || server.replies.is_skipping() {
             return Ok(());
         }
         self.make_room(server, statement, splice)?;
@@ -163,7 +119,7 @@ impl Session {
     }
 
     /// Counts the statement as existing, closing another where there are too many.
-    fn make_room(
+    pub(super) fn make_room(
         &mut self,
         server: &mut Server,
         statement: &Statement,
@@ -174,26 +130,6 @@ impl Session {
             let mut name = [0; 48];
             let name = write_name(evicted, &mut name);
             write_frame(splice.insert(), b'C', &[b"S", name, b"\0"]);
-        }
-        Ok(())
-    }
-
-    /// Makes the client's unnamed statement exist on the connection, if it was made on
-    /// another one.
-    fn ensure_unnamed(
-        &mut self,
-        server: &mut Server,
-        splice: &mut Splice<'_>,
-    ) -> Result<(), Parting> {
-        let own = self.face.key.pid();
-        if self.unnamed.is_none() || server.unnamed_of == own {
-            return Ok(());
-        }
-        if self.count(server, Expect::ParsePlainOwn)?
-            && let Some(unnamed) = &self.unnamed
-        {
-            server.unnamed_of = own;
-            splice.insert().extend_from_slice(&unnamed.parse);
         }
         Ok(())
     }
@@ -219,23 +155,13 @@ impl Session {
         };
         if name.is_empty() {
             self.ensure_unnamed(server, splice)?;
-            if let Some(unnamed) = self.unnamed.as_ref()
-                && !unnamed.inspection.effects.is_empty()
-                && let Some((text, _)) = split_cstr(&unnamed.parse[HEADER + 1..])
-            {
-                let (inspection, text) = (unnamed.inspection, text.to_vec());
-                self.will_run(server, inspection, &text);
-            }
-            return self.count_and_keep(server, Expect::Bind, header, rest, at, splice);
+            self.will_run_unnamed(server);
         }
-        let known = self
-            .statements
-            .as_ref()
-            .and_then(|names| names.get(name).map(Rc::clone));
-        let Some(statement) = known else {
+        let Some(statement) = self.named(name) else {
             // PostgreSQL says that there is no such statement, in its own words.
             return self.count_and_keep(server, Expect::Bind, header, rest, at, splice);
         };
+        self.guard_sequences(server, statement.inspection.effects, splice)?;
         self.ensure_prepared(server, &statement, splice)?;
         if self.count(server, Expect::Bind)? {
             self.will_run(server, statement.inspection, statement.text());
@@ -269,11 +195,7 @@ impl Session {
             if name.is_empty() {
                 self.ensure_unnamed(server, splice)?;
             }
-            let known = self
-                .statements
-                .as_ref()
-                .and_then(|names| names.get(name).map(Rc::clone));
-            if let Some(statement) = known {
+            if let Some(statement) = self.named(name) {
                 self.ensure_prepared(server, &statement, splice)?;
                 self.count(server, Expect::Describe)?;
                 let mut buffer = [0; 48];
@@ -329,10 +251,11 @@ impl Session {
     pub(super) fn answers_in_place(&mut self, server: &mut Server, mut say: impl FnMut(&[u8])) {
         while let Some(answer) = server.replies.next_in_place() {
             match answer {
-                InPlace::ParseComplete => {
+                InPlace::NamedParseComplete => {
                     self.name_confirmed();
                     say(&[b'1', 0, 0, 0, 4]);
                 }
+                InPlace::ParseComplete => say(&[b'1', 0, 0, 0, 4]),
                 InPlace::CloseComplete => say(&[b'3', 0, 0, 0, 4]),
             }
         }
@@ -374,13 +297,13 @@ fn statement_name(body: &[u8]) -> Option<&[u8]> {
     (*kind == b'S').then(|| split_cstr(rest).map_or(rest, |(name, _)| name))
 }
 
-fn write_parse(out: &mut Vec<u8>, prepared: Prepared, content: &[u8]) {
+pub(super) fn write_parse(out: &mut Vec<u8>, prepared: Prepared, content: &[u8]) {
     let mut name = [0; 48];
     let name = write_name(prepared, &mut name);
     write_frame(out, b'P', &[name, b"\0", content]);
 }
 
-fn write_frame(out: &mut Vec<u8>, tag: u8, parts: &[&[u8]]) {
+pub(super) fn write_frame(out: &mut Vec<u8>, tag: u8, parts: &[&[u8]]) {
     let body: usize = parts.iter().map(|part| part.len()).sum();
     // Every part came in a frame, or is a name of ours: far below 2^31.
     let length = (body + 4) as u32;

@@ -64,7 +64,7 @@ fn copied(mut lexer: Lexer<'_>) -> Option<String> {
 }
 
 /// A name as PostgreSQL keeps it: small letters unless it is quoted.
-fn identifier(token: &Token<'_>) -> Option<String> {
+pub(super) fn identifier(token: &Token<'_>) -> Option<String> {
     let text = std::str::from_utf8(token.text).ok()?;
     match token.kind {
         TokenKind::Word => Some(text.to_ascii_lowercase()),

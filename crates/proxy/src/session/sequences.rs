@@ -1,0 +1,44 @@
+//! `currval` and `lastval` tell what nextval gave earlier in the same server session.
+//! On another connection they would fail, or tell a value of somebody else's.
+
+use bytes::BytesMut;
+use pglanes_wire::message;
+use pglanes_wire::replies::Expect;
+use pglanes_wire::sql::Effects;
+
+use super::Session;
+use super::pins::Reason;
+use super::relay::Parting;
+use crate::server::{OwnQuery, Server};
+use crate::splice::Splice;
+
+impl Session {
+    /// Ahead of a statement that asks for a sequence's last value: unless the connection
+    /// has been this session's since it last worked, what others left is discarded, so
+    /// that PostgreSQL says that there is no value rather than a wrong one. From then on
+    /// the session keeps its connection.
+    pub(super) fn guard_sequences(
+        &mut self,
+        server: &mut Server,
+        effects: Effects,
+        splice: &mut Splice<'_>,
+    ) -> Result<(), Parting> {
+        if !effects.contains(Effects::SEQUENCE_CURRVAL) {
+            return Ok(());
+        }
+        self.pin(Reason::Sequence);
+        let may_ask = matches!(server.own, OwnQuery::None) && !server.replies.is_skipping();
+        if server.sequences_are_ours || !may_ask {
+            return Ok(());
+        }
+        server.sequences_are_ours = true;
+        self.count(server, Expect::Own)?;
+        server.own = OwnQuery::Discarding;
+        // A simple Query drops the unnamed statement.
+        server.unnamed_of = 0;
+        let mut out = BytesMut::new();
+        message::query(&mut out, b"DISCARD SEQUENCES");
+        splice.insert().extend_from_slice(&out);
+        Ok(())
+    }
+}
