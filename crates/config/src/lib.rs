@@ -56,7 +56,7 @@ pub use model::{
 };
 pub use policy::LaneIndex;
 pub use read::{MAXIMUM_LANES, MAXIMUM_NAMES, MAXIMUM_RULES, MAXIMUM_THROTTLES};
-pub use reload::{Change, Difference, Takes};
+pub use reload::{Change, Difference, Takes, shown_setting};
 pub use secrets::{Process, Surroundings};
 pub use yaml::MAXIMUM_FILE_BYTES;
 

@@ -1,2 +1,5 @@
-//! The binary: wires the crates together.
-fn main() {}
+//! The binary: everything is in the library, where tests reach it.
+
+fn main() -> std::process::ExitCode {
+    pglanes::cli::run()
+}

@@ -1,0 +1,163 @@
+//! The command line. Exit codes: 0 as asked; 1 it failed, or `check --strict` has warnings; 2 the command line or
+//! lanes.yaml does not hold.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::check;
+use crate::demo;
+use crate::logging;
+use crate::serve::{self, ServeError};
+use crate::source::Source;
+
+/// It failed.
+const FAILED: u8 = 1;
+/// What was given does not hold.
+const MISTAKEN: u8 = 2;
+
+/// A PostgreSQL connection proxy that isolates workloads.
+#[derive(Debug, Parser)]
+#[command(name = "pglanes", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the proxy
+    ///
+    /// SIGHUP reads the file anew; SIGTERM or SIGINT lets transactions finish and ends, a second one ends at once.
+    Serve {
+        #[command(flatten)]
+        file: File,
+    },
+    /// Show the lanes as understood, and what is probably not meant
+    Check(CheckArguments),
+    /// Measure what the lanes do, on a PostgreSQL of the demo's own
+    Demo(demo::Arguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct File {
+    /// The configuration [default: ./lanes.yaml, else the built-in one]
+    #[arg(long, value_name = "FILE", env = "PGLANES_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct CheckArguments {
+    #[command(flatten)]
+    file: File,
+    /// Fail (exit code 1) when there are warnings
+    #[arg(long)]
+    strict: bool,
+    /// Do not ask the server
+    #[arg(long)]
+    offline: bool,
+    /// Say which lane a client would be in, such as 'application_name=ltst user=me database=db'
+    #[arg(long, value_name = "CLIENT")]
+    explain: Option<String>,
+    /// With --explain: the first statement of the client's transaction
+    #[arg(requires = "explain")]
+    statement: Option<String>,
+}
+
+/// Does what the command line asks for, and says how it went.
+pub fn run() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Serve { file } => serve(file),
+        Command::Check(arguments) => check(&arguments),
+        // It shows progress instead of logs, and brings its own runtime.
+        Command::Demo(arguments) => match demo::run(arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(FAILED, &format_args!("{error:#}")),
+        },
+    }
+}
+
+fn serve(file: File) -> ExitCode {
+    let source = Source::find(file.config);
+    let config = match source.load() {
+        Ok(config) => config,
+        Err(mistakes) => return fail(MISTAKEN, &mistakes),
+    };
+    if let Err(error) = logging::start(config.logging) {
+        return fail(MISTAKEN, &error);
+    }
+    match on_a_runtime(serve::run(source, config)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error @ ServeError::Stuck)) => {
+            eprintln!("pglanes: {error}");
+            // The data thread does not end, so it cannot be waited for.
+            std::process::exit(i32::from(FAILED));
+        }
+        Ok(Err(error)) => fail(FAILED, &error),
+        Err(error) => fail(FAILED, &error),
+    }
+}
+
+fn check(arguments: &CheckArguments) -> ExitCode {
+    let source = Source::find(arguments.file.config.clone());
+    let config = match source.load() {
+        Ok(config) => config,
+        Err(mistakes) => return fail(MISTAKEN, &mistakes),
+    };
+    if let Some(client) = &arguments.explain {
+        return match check::explain(&source, &config, client, arguments.statement.as_deref()) {
+            Ok(text) => say(&text),
+            Err(error) => fail(MISTAKEN, &error),
+        };
+    }
+    let asking = if arguments.offline {
+        check::Asking::Nobody
+    } else {
+        check::Asking::Server
+    };
+    let report = match on_a_runtime(check::report(&source, &config, asking)) {
+        Ok(report) => report,
+        Err(error) => return fail(FAILED, &error),
+    };
+    let said = say(&report.to_string());
+    if arguments.strict && !report.warnings.is_empty() {
+        return ExitCode::from(FAILED);
+    }
+    said
+}
+
+/// The cold side needs one thread; the data path brings its own.
+fn on_a_runtime<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(work))
+}
+
+fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("pglanes: {error}");
+    ExitCode::from(code)
+}
+
+/// Prints to standard output, where somebody may have stopped reading (`pglanes check | head`).
+fn say(text: &str) -> ExitCode {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => fail(FAILED, &format_args!("cannot print: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

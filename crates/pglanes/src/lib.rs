@@ -1,0 +1,21 @@
+//! The binary's parts: what wires the crates together.
+//!
+//! - [`cli`]: the command line, and the exit codes
+//! - [`serve`]: the proxy with its metrics, its signals and its reloads
+//! - [`check`]: lanes.yaml as understood, and what is probably not meant
+//! - [`demo`]: the main job, measured
+//! - [`source`]: where the configuration comes from
+//! - [`logging`]: what is logged and how
+//!
+//! It decides nothing about traffic: that is `pglanes-lanes` by way of `pglanes-proxy`. It never logs a query's text or
+//! a password.
+#![forbid(unsafe_code)]
+
+pub mod check;
+pub mod cli;
+pub mod demo;
+mod file_limit;
+pub mod logging;
+mod machine;
+pub mod serve;
+pub mod source;

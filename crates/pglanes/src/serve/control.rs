@@ -1,0 +1,92 @@
+//! What signals and the file ask for, until the proxy has ended.
+
+use std::time::Duration;
+
+use pglanes_proxy::Handle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::ServeError;
+use super::reload::Reloader;
+use super::signals::{Asked, Signals};
+
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long the data path may take to end when nothing is to be waited for.
+const END_AT_ONCE: Duration = Duration::from_secs(5);
+
+/// How far the process is with ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// Transactions finish, nothing new begins.
+    Draining,
+}
+
+pub(super) struct Control {
+    signals: Signals,
+    reloader: Reloader,
+    handle: Handle,
+    phase: Phase,
+}
+
+impl Control {
+    pub(super) fn new(signals: Signals, reloader: Reloader, handle: Handle) -> Self {
+        Self {
+            signals,
+            reloader,
+            handle,
+            phase: Phase::Serving,
+        }
+    }
+
+    /// Runs until the proxy has ended.
+    ///
+    /// # Errors
+    /// [`ServeError::Ended`] when nobody asked for the end, [`ServeError::Stuck`] when it does not come.
+    pub(super) async fn run(mut self) -> Result<(), ServeError> {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                asked = self.signals.next() => match (asked, self.phase) {
+                    (Asked::Reload, Phase::Serving) => self.reloader.reload().await,
+                    (Asked::Reload, Phase::Draining) => {
+                        tracing::info!("SIGHUP changes nothing: the proxy is ending");
+                    }
+                    (Asked::End, Phase::Serving) => self.drain().await?,
+                    (Asked::End, Phase::Draining) => return self.end_at_once().await,
+                },
+                _ = look.tick(), if self.phase == Phase::Serving => self.reloader.look().await,
+                () = self.handle.ended() => return match self.phase {
+                    Phase::Serving => Err(ServeError::Ended),
+                    Phase::Draining => {
+                        tracing::info!("ended");
+                        Ok(())
+                    }
+                },
+            }
+        }
+    }
+
+    /// Tells the proxy to end when its transactions have.
+    async fn drain(&mut self) -> Result<(), ServeError> {
+        let grace = self.reloader.shutdown_grace();
+        tracing::info!(?grace, "ending: transactions finish, nothing new begins");
+        self.phase = Phase::Draining;
+        let told = timeout(END_AT_ONCE, self.handle.shutdown(grace)).await;
+        told.map_err(|_| ServeError::Stuck)
+    }
+
+    async fn end_at_once(&self) -> Result<(), ServeError> {
+        tracing::warn!("ending at once: what still runs is cut off");
+        let end = async {
+            self.handle.shutdown(Duration::ZERO).await;
+            self.handle.ended().await;
+        };
+        timeout(END_AT_ONCE, end)
+            .await
+            .map_err(|_| ServeError::Stuck)?;
+        tracing::info!("ended");
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! `pglanes serve`: the proxy on its thread, and beside it on one other: signals, reloads, metrics, and whether PostgreSQL
+//! is there.
+//!
+//! - `control`: what signals and the file ask for, until the proxy has ended
+//! - `reload`: another configuration in force, or why not
+//! - `upstream`: whether PostgreSQL answers
+//! - `signals`: what the operating system tells us
+
+mod control;
+mod reload;
+mod signals;
+mod upstream;
+
+use std::io;
+use std::time::SystemTime;
+
+use pglanes_admin::{BindError, Reachability, Status};
+use pglanes_config::{Config, ListenAddress};
+use pglanes_proxy::{Proxy, StartError};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::file_limit;
+use crate::source::Source;
+use control::Control;
+use reload::Reloader;
+use signals::Signals;
+
+/// Why serving did not begin, or did not end as it was asked to.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The proxy did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The address for metrics could not be bound.
+    #[error(transparent)]
+    Metrics(#[from] BindError),
+    /// No signal can be received.
+    #[error("signals cannot be received: {0}")]
+    Signals(io::Error),
+    /// The data thread ended although nobody asked it to; its panic was reported.
+    #[error("the data path ended by itself")]
+    Ended,
+    /// It was told to end at once and did not. The caller ends the process.
+    #[error("the data path does not end; ending without it")]
+    Stuck,
+}
+
+/// Serves until SIGTERM or SIGINT. The caller has started logging.
+///
+/// # Errors
+/// [`ServeError`]: what could not be bound or started, or that the end was not an orderly one.
+pub async fn run(source: Source, config: Config) -> Result<(), ServeError> {
+    let started = SystemTime::now();
+    let stamp = source.stamp();
+    // First, so that a signal during the start is not the end of an unprepared process.
+    let signals = Signals::new().map_err(ServeError::Signals)?;
+    let http = match config.http {
+        Some(address) => Some(pglanes_admin::bind(address).await?),
+        None => None,
+    };
+    if let Some(warning) = file_limit::ensure(config.limits.clients, config.upstream.slots) {
+        tracing::warn!("{warning}");
+    }
+    let proxy = Proxy::start(config.clone())?;
+    announce(&source, &config, &proxy, http.as_ref());
+    let (status, of_status) = watch::channel(Status {
+        upstream: Reachability::Untried,
+        clients_limit: config.limits.clients,
+        started,
+        configured: started,
+    });
+    let handle = proxy.handle();
+    let metrics = async {
+        match http {
+            Some(listener) => {
+                pglanes_admin::serve(listener, handle.clone(), of_status.clone()).await;
+            }
+            None => handle.ended().await,
+        }
+    };
+    let watching = upstream::watch(config.upstream.clone(), handle.clone(), status.clone());
+    let reloader = Reloader::new(source, stamp, config, handle.clone(), status);
+    let control = Control::new(signals, reloader, handle.clone());
+    // All of them end with the proxy; when it is stuck the first one does not wait for that.
+    tokio::select! {
+        biased;
+        outcome = control.run() => finish(proxy, outcome),
+        never = async { tokio::join!(metrics, watching); std::future::pending::<Never>().await } => match never {},
+    }
+}
+
+/// Has no value.
+enum Never {}
+
+fn finish(proxy: Proxy, outcome: Result<(), ServeError>) -> Result<(), ServeError> {
+    if let Err(ServeError::Stuck) = outcome {
+        // Dropping it would wait for its thread.
+        std::mem::forget(proxy);
+    }
+    outcome
+}
+
+/// One line of what is where; one for each doubt about the file.
+fn announce(source: &Source, config: &Config, proxy: &Proxy, http: Option<&TcpListener>) {
+    for warning in &config.warnings {
+        tracing::warn!("{}", warning.headline());
+    }
+    let mut clients: Vec<String> = proxy.addresses().iter().map(ToString::to_string).collect();
+    clients.extend(config.listen.iter().filter_map(|address| match address {
+        ListenAddress::Unix(path) => Some(path.display().to_string()),
+        ListenAddress::Tcp(_) => None,
+    }));
+    let http = http.and_then(|listener| listener.local_addr().ok());
+    let http = http.map_or_else(|| "off".to_owned(), |address| address.to_string());
+    let lanes: Vec<&str> = config.lanes.iter().map(|lane| lane.name.as_str()).collect();
+    tracing::info!(
+        clients = clients.join(" "),
+        http,
+        upstream = upstream::place(&config.upstream),
+        slots = config.upstream.slots,
+        lanes = lanes.join(" "),
+        config = %source,
+        "serving"
+    );
+    if let Source::BuiltIn { appears } = source {
+        tracing::info!(
+            "there is no {}: the built-in lanes hold; write one, or name it with --config",
+            appears.display()
+        );
+    }
+}

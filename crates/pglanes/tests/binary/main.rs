@@ -1,0 +1,11 @@
+//! The real binary as an operator meets it: `check` and the command line, `serve` without and with a PostgreSQL.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod check;
+mod serve;
+mod support;
+mod upstream;
