@@ -24,6 +24,7 @@ mod session;
 mod settings;
 mod splice;
 mod stream;
+mod tls;
 mod upstream;
 
 pub use kinds::for_rules;

@@ -1,6 +1,6 @@
-//! A byte stream to a client or a server: TCP or a unix socket. The poll functions
-//! clear readiness after a short read or write, so that no system call is spent on
-//! learning that there is nothing more.
+//! A byte stream to a client or a server: TCP, a unix socket, or TLS over TCP. The poll
+//! functions clear readiness after a short read or write, so that no system call is spent
+//! on learning that there is nothing more.
 
 use std::io;
 use std::pin::Pin;
@@ -9,14 +9,27 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::tls::Channel;
+
 /// One connected socket.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// Boxed: rustls' state is large, and most streams are none.
+    Tls(Box<Channel>),
 }
 
 impl Stream {
+    /// The TLS connection, if this is one.
+    #[allow(dead_code, reason = "the two sides come next")]
+    pub(crate) fn tls(&self) -> Option<&Channel> {
+        match self {
+            Self::Tls(channel) => Some(channel),
+            Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+
     /// Reads into `buffer`; `Ready(0)` is the end of the stream.
     #[inline]
     pub(crate) fn poll_read(
@@ -28,11 +41,13 @@ impl Stream {
         let polled = match self {
             Self::Tcp(stream) => Pin::new(stream).poll_read(context, &mut read),
             Self::Unix(stream) => Pin::new(stream).poll_read(context, &mut read),
+            Self::Tls(channel) => channel.poll_read(context, &mut read),
         };
         polled.map_ok(|()| read.filled().len())
     }
 
-    /// Writes what the socket takes of `bytes`.
+    /// Writes what the socket takes of `bytes`. Over TLS, what was taken may need
+    /// [`Self::poll_sent`] to go out.
     #[inline]
     pub(crate) fn poll_write(
         &mut self,
@@ -42,16 +57,27 @@ impl Stream {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(channel) => channel.poll_write(context, bytes),
+        }
+    }
+
+    /// Ready when everything that was written is with the socket: at once, but for TLS.
+    #[inline]
+    pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tls(channel) => channel.poll_flush(context),
         }
     }
 
     /// Sends what can be sent of `bytes` without waiting, as a last word.
-    pub(crate) fn last_words(&self, bytes: &[u8]) {
-        // A peer that is gone, or that does not read, misses them.
-        let _ = match self {
-            Self::Tcp(stream) => stream.try_write(bytes),
-            Self::Unix(stream) => stream.try_write(bytes),
-        };
+    pub(crate) fn last_words(&mut self, bytes: &[u8]) {
+        match self {
+            // A peer that is gone, or that does not read, misses them.
+            Self::Tcp(stream) => drop(stream.try_write(bytes)),
+            Self::Unix(stream) => drop(stream.try_write(bytes)),
+            Self::Tls(channel) => channel.last_words(bytes),
+        }
     }
 
     /// Waits until `bytes` are written.
@@ -65,7 +91,7 @@ impl Stream {
             }
             bytes = &bytes[written..];
         }
-        Ok(())
+        std::future::poll_fn(|context| self.poll_sent(context)).await
     }
 
     /// Waits for bytes and appends them to `buffer`, at most `most`; 0 is the end.
@@ -89,13 +115,19 @@ impl From<TcpStream> for Stream {
     }
 }
 
+impl From<Channel> for Stream {
+    fn from(channel: Channel) -> Self {
+        Self::Tls(Box::new(channel))
+    }
+}
+
 impl From<UnixStream> for Stream {
     fn from(stream: UnixStream) -> Self {
         Self::Unix(stream)
     }
 }
 
-/// Writes from the front of `held` and keeps the rest. Ready when all is written.
+/// Writes from the front of `held` and keeps the rest. Ready when all is written and sent.
 pub(crate) fn poll_flush(
     stream: &mut Stream,
     context: &mut Context<'_>,
@@ -104,7 +136,7 @@ pub(crate) fn poll_flush(
     let mut written = 0;
     let result = loop {
         if written == held.len() {
-            break Poll::Ready(Ok(()));
+            break stream.poll_sent(context);
         }
         match stream.poll_write(context, &held[written..]) {
             Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),

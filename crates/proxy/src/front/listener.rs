@@ -78,7 +78,7 @@ impl Drop for LoggingIn {
     }
 }
 
-fn admit(hub: &Rc<Hub>, stream: Stream) {
+fn admit(hub: &Rc<Hub>, mut stream: Stream) {
     hub.metrics.accepted.increment();
     let clients = hub.sessions.borrow().len() as u64 + u64::from(hub.logins_in_flight.get());
     let most = u64::from(hub.live().config.limits.clients);

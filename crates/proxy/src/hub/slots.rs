@@ -62,8 +62,8 @@ impl DerefMut for LinkedServer {
 
 impl Drop for LinkedServer {
     fn drop(&mut self) {
-        if let Some(server) = self.server.take() {
-            self.hub.discard(&server);
+        if let Some(mut server) = self.server.take() {
+            self.hub.discard(&mut server);
         }
     }
 }
@@ -106,7 +106,7 @@ impl Hub {
                 server = server.face.id.0,
                 "connection given back while it still owed something: closed"
             );
-            self.discard(&server);
+            self.discard(&mut server);
             return;
         }
         if server.face.cancels_under_way.get() > 0 {
@@ -134,7 +134,7 @@ impl Hub {
     }
 
     /// Closes a connection that is in nobody's hands any more.
-    pub(super) fn discard(self: &Rc<Self>, server: &Server) {
+    pub(super) fn discard(self: &Rc<Self>, server: &mut Server) {
         server.stream.last_words(TERMINATE);
         self.servers.borrow_mut().remove(&server.face.id);
         self.metrics.servers_closed.increment();
@@ -158,7 +158,7 @@ impl Hub {
                 }
                 Some(Output::Close { server }) => {
                     let place = self.servers.borrow_mut().remove(&server);
-                    if let Some(ServerPlace::Idle(server)) = place {
+                    if let Some(ServerPlace::Idle(mut server)) = place {
                         server.stream.last_words(TERMINATE);
                         self.metrics.servers_closed.increment();
                     }
