@@ -20,6 +20,8 @@ pub struct Lane {
     pub maximum: u32,
     /// What a slot is held for.
     pub pooling: Pooling,
+    /// Whether a lone BEGIN takes no slot before the first statement behind it.
+    pub lazy_begin: bool,
     /// Whether a repeated unnamed statement is kept prepared, so that its plan is used again.
     pub reuse_plans: bool,
     /// The higher number is served first.
@@ -53,6 +55,7 @@ impl Lane {
             minimum: 0,
             maximum: slots,
             pooling: Pooling::Transaction,
+            lazy_begin: false,
             reuse_plans: false,
             priority: 0,
             weight: 1,

@@ -328,6 +328,12 @@ pub const ENTRIES: &[Entry] = &[
         "whether a slot is held for a transaction or for the session",
     ),
     entry(
+        "lanes.*.lazy_begin",
+        "true or false",
+        "false",
+        "whether a lone BEGIN takes no slot until the first statement behind it; now() is then that statement's",
+    ),
+    entry(
         "lanes.*.reuse_plans",
         "true or false",
         "false",

@@ -280,6 +280,12 @@ impl Difference {
         self.debugged(Takes::Live, &key("pooling"), &old.pooling, &new.pooling);
         self.shown(
             Takes::Live,
+            &key("lazy_begin"),
+            old.lazy_begin,
+            new.lazy_begin,
+        );
+        self.shown(
+            Takes::Live,
             &key("reuse_plans"),
             old.reuse_plans,
             new.reuse_plans,

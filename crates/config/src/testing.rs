@@ -100,6 +100,7 @@ lanes:
       - { lane: second, statement: [delete, create  index], tag: { job: x } }
     slots: { min: 1, max: 2 }
     pooling: session
+    lazy_begin: true
     reuse_plans: true
     priority: -5
     weight: 3

@@ -1,6 +1,7 @@
 //! A server connection: the socket, what it owes, and what it has been told.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -32,21 +33,16 @@ pub(crate) struct ServerFace {
 /// A query of ours that is running on the connection.
 #[derive(Debug)]
 pub(crate) enum OwnQuery {
-    None,
     /// The session's settings are being set; the client's messages follow at once.
-    Adjusting {
-        target: Rc<Settings>,
-    },
+    Adjusting { target: Rc<Settings> },
     /// As above, but the client's messages wait for the answer.
-    AdjustingFirst {
-        target: Rc<Settings>,
-    },
+    AdjustingFirst { target: Rc<Settings> },
+    /// The BEGIN that the client was granted in advance.
+    Beginning,
     /// What sequences gave to others is being discarded.
     Discarding,
     /// The server was asked which settings the session has made.
-    Capturing {
-        rows: Vec<(String, String)>,
-    },
+    Capturing { rows: Vec<(String, String)> },
 }
 
 /// One connection to PostgreSQL, logged in.
@@ -68,7 +64,8 @@ pub(crate) struct Server {
     pub(crate) applied: Rc<Settings>,
     /// What the server reports.
     pub(crate) parameters: Rc<ParameterSet>,
-    pub(crate) own: OwnQuery,
+    /// Queries of ours that are outstanding, oldest first.
+    pub(crate) own: VecDeque<OwnQuery>,
     /// The error our own query met, to be told to the client.
     pub(crate) own_error: Option<Vec<u8>>,
     /// The session whose unnamed statement lies here (its process id), or 0.
@@ -77,7 +74,8 @@ pub(crate) struct Server {
     pub(crate) granted_at: Time,
     /// The session that used it last (its process id), or 0.
     pub(crate) last_session: i32,
-    /// What sequences last gave here was given to the session that has it now.
+    /// What sequences last gave here was given to the session that has it now, or may
+    /// have been.
     pub(crate) sequences_are_ours: bool,
     /// A FATAL error has been read: the end follows.
     pub(crate) dying: bool,
@@ -98,7 +96,7 @@ impl Server {
             && self.passing == 0
             && self.unsent.is_empty()
             && !self.dying
-            && matches!(self.own, OwnQuery::None)
+            && self.own.is_empty()
     }
 
     /// Looks whether an idle connection is still alive, without waiting and, as long as

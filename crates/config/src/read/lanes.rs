@@ -97,6 +97,7 @@ fn lane(
     lane.pooling = reading
         .choice(section, "pooling", &pooling)
         .unwrap_or(lane.pooling);
+    lane.lazy_begin = reading.truth(section, "lazy_begin").unwrap_or(false);
     lane.reuse_plans = reading.truth(section, "reuse_plans").unwrap_or(false);
     let priority = reading.number(section, "priority", -1000..=1000);
     lane.priority = priority

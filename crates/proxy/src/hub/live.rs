@@ -24,6 +24,8 @@ pub(crate) struct Live {
 pub(crate) struct LaneOptions {
     pub(crate) pooling: Pooling,
     pub(crate) cpu: Cpu,
+    /// A lone BEGIN takes no slot.
+    pub(crate) lazy_begin: bool,
     /// Repeated unnamed statements keep their plans.
     pub(crate) reuse_plans: bool,
 }
@@ -33,6 +35,7 @@ impl LaneOptions {
     const RETIRED: Self = Self {
         pooling: Pooling::Transaction,
         cpu: Cpu::Normal,
+        lazy_begin: false,
         reuse_plans: false,
     };
 
@@ -40,6 +43,7 @@ impl LaneOptions {
         config.lane(name).map_or(Self::RETIRED, |lane| Self {
             pooling: lane.pooling,
             cpu: lane.cpu,
+            lazy_begin: lane.lazy_begin,
             reuse_plans: lane.reuse_plans,
         })
     }

@@ -1,6 +1,7 @@
 //! Opening a server connection for a lane and a pool.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use pglanes_config::Cpu;
@@ -12,7 +13,7 @@ use tokio::sync::Notify;
 use super::{Hub, PoolKey, ServerPlace};
 use crate::hub::Live;
 use crate::priority::{self, Lowered};
-use crate::server::{OwnQuery, Server, ServerFace};
+use crate::server::{Server, ServerFace};
 use crate::settings::Settings;
 use crate::upstream::{LoggedIn, OpenError, dial, log_in};
 
@@ -119,7 +120,7 @@ impl Hub {
             unsent: Vec::new(),
             applied: self.settings.borrow_mut().intern(Settings::default()),
             parameters,
-            own: OwnQuery::None,
+            own: VecDeque::new(),
             own_error: None,
             unnamed_of: 0,
             last_session: 0,

@@ -236,8 +236,10 @@ impl Session {
     /// Answers to a query of ours.
     fn note_own(server: &mut Server, header: Frame, frame: &[u8]) {
         let Server { own, own_error, .. } = server;
-        match (header.tag, own) {
-            (b'D', OwnQuery::Capturing { rows }) => rows.extend(captured_row(&frame[HEADER..])),
+        match (header.tag, own.front_mut()) {
+            (b'D', Some(OwnQuery::Capturing { rows })) => {
+                rows.extend(captured_row(&frame[HEADER..]))
+            }
             (b'E', _) => {
                 server.dying |= ErrorFields::parse(&frame[HEADER..]).is_fatal();
                 *own_error = Some(frame.to_vec());

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use pglanes_lanes::classify::SessionFacts;
 use pglanes_lanes::{Input, LaneId};
 use pglanes_wire::frame::{self, Frame, HEADER};
-use pglanes_wire::message::{self, TransactionStatus};
+use pglanes_wire::message;
 use pglanes_wire::sql::{self, StatementKind};
 
 use super::{PassTo, SCRATCH, Session, State, Step};
@@ -143,6 +143,10 @@ impl Session {
                     if !whole && (header.total <= limit || rest.len() < LOOKED_AT) {
                         return (First::More, at);
                     }
+                    if whole && self.answer_block(header, rest) {
+                        at += header.total;
+                        continue;
+                    }
                     let body = &rest[HEADER..header.total.min(rest.len())];
                     return (First::Slot(self.transaction_lane(header, body)), at);
                 }
@@ -162,7 +166,7 @@ impl Session {
 
     fn say_ready(&mut self) {
         let mut out = BytesMut::new();
-        message::ready_for_query(&mut out, TransactionStatus::Idle);
+        message::ready_for_query(&mut out, self.block.status());
         self.outbox.extend_from_slice(&out);
     }
 

@@ -6,7 +6,7 @@ use std::task::Context;
 use bytes::BytesMut;
 use pglanes_config::Pooling;
 use pglanes_wire::message;
-use pglanes_wire::replies::Expect;
+use pglanes_wire::replies::{Expect, OutOfSync};
 
 use super::pins::Reason;
 use super::{Session, State, Step};
@@ -43,26 +43,48 @@ impl Session {
         };
         let Some(change) = change else {
             self.tell_differences(&server);
-            return self.link_and_pass(context, server, bytes, assembled);
+            return match self.begin_for_real(&mut server) {
+                Ok(()) => self.link_and_pass(context, server, bytes, assembled),
+                Err(_) => self.broken_link(server),
+            };
         };
         let target = Rc::clone(&self.settings);
-        if server.replies.sent(Expect::Own).is_err() {
+        let own = if change.may_fail {
+            OwnQuery::AdjustingFirst { target }
+        } else {
+            OwnQuery::Adjusting { target }
+        };
+        let asked = Self::ask_ourselves(&mut server, own, &change.sql);
+        if asked.is_err() {
             return self.broken_link(server);
         }
-        // A simple Query drops the unnamed statement.
-        server.unnamed_of = 0;
-        let mut out = BytesMut::new();
-        message::query(&mut out, change.sql.as_bytes());
-        server.unsent.extend_from_slice(&out);
         if change.may_fail {
-            server.own = OwnQuery::AdjustingFirst { target };
+            // A BEGIN follows once the settings hold.
             self.inbox = bytes.to_vec();
             self.unseen = true;
             self.state = State::Linked(server);
             return Step::Again;
         }
-        server.own = OwnQuery::Adjusting { target };
+        if self.begin_for_real(&mut server).is_err() {
+            return self.broken_link(server);
+        }
         self.link_and_pass(context, server, bytes, assembled)
+    }
+
+    /// Puts a query of our own behind whatever has been sent.
+    pub(super) fn ask_ourselves(
+        server: &mut Server,
+        own: OwnQuery,
+        sql: impl AsRef<[u8]>,
+    ) -> Result<(), OutOfSync> {
+        server.replies.sent(Expect::Own)?;
+        server.own.push_back(own);
+        // A simple Query drops the unnamed statement.
+        server.unnamed_of = 0;
+        let mut out = BytesMut::new();
+        message::query(&mut out, sql);
+        server.unsent.extend_from_slice(&out);
+        Ok(())
     }
 
     fn link_and_pass(

@@ -6,7 +6,7 @@
 //! future: between transactions it owns no buffer, and what it reads goes out from the
 //! buffer it was read into.
 //!
-//! - `begin`: the first message of a transaction, while there is no server connection
+//! - `begin`, `lazily`: the first message of a transaction, while there is no server connection
 //! - `relay`: both directions while there is one
 //! - `requests`, `statements`, `unnamed`, `names`, `sequences`: what the client says
 //! - `answers`, `settle`: what the server says, and the end of a transaction
@@ -16,6 +16,7 @@
 
 mod answers;
 mod begin;
+mod lazily;
 mod link;
 mod names;
 mod pins;
@@ -47,6 +48,7 @@ use crate::hub::{
 };
 use crate::settings::Settings;
 use crate::stream::{Stream, poll_flush};
+use lazily::Block;
 use pins::Pins;
 pub(crate) use pins::Reason;
 use settle::Work;
@@ -129,6 +131,8 @@ pub(crate) struct Session {
     skipping: bool,
     /// The inbox holds bytes that were not looked at in the present state.
     unseen: bool,
+    /// A transaction block that PostgreSQL does not know of yet.
+    block: Block,
     pins: Pins,
     work: Work,
     /// The lane the transaction asked for its slot in, and when.
@@ -172,6 +176,7 @@ impl Session {
             passing: 0,
             passing_to: PassTo::Server,
             skipping: false,
+            block: Block::None,
             pins: Pins::default(),
             work: Work::default(),
             asked_lane: class.lane,

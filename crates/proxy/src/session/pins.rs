@@ -106,6 +106,8 @@ impl Pins {
             (Effects::DISCARD_TEMP, Reason::TemporaryTable),
             (Effects::ROLE_RESET, Reason::Role),
             (Effects::DISCARD_SEQUENCES, Reason::Sequence),
+            (Effects::DISCARD_ALL, Reason::CustomSetting),
+            (Effects::DISCARD_ALL, Reason::LargeStatement),
         ];
         let mut pins = Self::default();
         for (effect, reason) in undoes {

@@ -4,7 +4,7 @@
 use bytes::BytesMut;
 use pglanes_lanes::{LaneId, Rejection};
 use pglanes_wire::frame;
-use pglanes_wire::message::{self, ErrorBody, Severity, TransactionStatus};
+use pglanes_wire::message::{self, ErrorBody, Severity};
 
 use super::{PassTo, Session, State, Step};
 use crate::hub::{Activity, Refusal};
@@ -52,6 +52,7 @@ impl Session {
     pub(super) fn answer_first(&mut self, error: &[u8]) -> Step {
         self.face.activity.replace(Activity::Idle);
         self.state = State::Idle;
+        self.block.refused();
         self.outbox.extend_from_slice(error);
         self.unseen = true;
         let Ok(Some(header)) = frame::peek(&self.inbox) else {
@@ -59,7 +60,7 @@ impl Session {
         };
         if matches!(header.tag, b'Q' | b'F') {
             let mut out = BytesMut::new();
-            message::ready_for_query(&mut out, TransactionStatus::Idle);
+            message::ready_for_query(&mut out, self.block.status());
             // What is left of it, should it be longer than what was read, is dropped.
             let have = header.total.min(self.inbox.len());
             self.inbox.drain(..have);

@@ -130,10 +130,13 @@ impl Session {
             Poll::Ready(Err(error)) => return self.server_does_not_take(server, error),
             Poll::Ready(Ok(())) => {}
         }
-        let waits_for_ours = matches!(
-            server.own,
-            OwnQuery::AdjustingFirst { .. } | OwnQuery::Capturing { .. }
-        );
+        let must_end_first = |own: &OwnQuery| {
+            matches!(
+                own,
+                OwnQuery::AdjustingFirst { .. } | OwnQuery::Capturing { .. }
+            )
+        };
+        let waits_for_ours = server.own.iter().any(must_end_first);
         let full = server.replies.outstanding() >= pglanes_wire::replies::MOST_OUTSTANDING;
         if waits_for_ours || full {
             return Ok(false);

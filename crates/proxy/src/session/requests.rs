@@ -4,10 +4,10 @@
 use std::task::Context;
 
 use pglanes_wire::frame::{self, Frame, HEADER};
-use pglanes_wire::message::TransactionStatus;
 use pglanes_wire::replies::Expect;
 use pglanes_wire::sql;
 
+use super::lazily::in_block;
 use super::pins::Reason;
 use super::relay::Parting;
 use super::{PassTo, Session};
@@ -95,7 +95,10 @@ impl Session {
             b'D' if whole => self.take_describe(server, header, rest, at, splice),
             b'C' if whole => self.take_close(server, header, rest, at, splice),
             b'D' | b'C' => need_more(header),
-            b'E' => self.count_and_keep(server, Expect::Execute, header, rest, at, splice),
+            b'E' => {
+                server.sequences_are_ours = true;
+                self.count_and_keep(server, Expect::Execute, header, rest, at, splice)
+            }
             b'S' => self.count_and_keep(server, Expect::Sync, header, rest, at, splice),
             b'F' => self.count_and_keep(server, Expect::FunctionCall, header, rest, at, splice),
             b'H' | b'd' => self.keep(PassTo::Server, header, rest, at, splice),
@@ -170,6 +173,8 @@ impl Session {
             return Ok(Taken::Done);
         }
         if self.count(server, Expect::Query)? {
+            // What it runs may be nextval.
+            server.sequences_are_ours |= seen.first != sql::StatementKind::Begin;
             // A simple Query drops the unnamed statement (protocol, "Extended Query").
             self.unnamed = None;
             server.unnamed_of = 0;
@@ -194,7 +199,7 @@ impl Session {
         if seen.effects.is_empty() {
             return;
         }
-        let in_transaction = server.replies.status() != TransactionStatus::Idle;
+        let in_transaction = in_block(server);
         self.pin_for(seen.effects);
         self.work.will_run(seen.effects, in_transaction);
         self.follow_settings(seen.effects, text);

@@ -14,7 +14,8 @@ use crate::splice::Splice;
 
 impl Session {
     /// Ahead of a statement that asks for a sequence's last value: unless the connection
-    /// has been this session's since it last worked, what others left is discarded, so
+    /// has been this session's since it last worked, or the session has already run
+    /// something there (which may have been nextval), what others left is discarded, so
     /// that PostgreSQL says that there is no value rather than a wrong one. From then on
     /// the session keeps its connection.
     pub(super) fn guard_sequences(
@@ -27,13 +28,12 @@ impl Session {
             return Ok(());
         }
         self.pin(Reason::Sequence);
-        let may_ask = matches!(server.own, OwnQuery::None) && !server.replies.is_skipping();
-        if server.sequences_are_ours || !may_ask {
+        if server.sequences_are_ours || server.replies.is_skipping() {
             return Ok(());
         }
         server.sequences_are_ours = true;
         self.count(server, Expect::Own)?;
-        server.own = OwnQuery::Discarding;
+        server.own.push_back(OwnQuery::Discarding);
         // A simple Query drops the unnamed statement.
         server.unnamed_of = 0;
         let mut out = BytesMut::new();

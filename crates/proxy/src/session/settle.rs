@@ -3,9 +3,7 @@
 
 use std::rc::Rc;
 
-use bytes::BytesMut;
-use pglanes_wire::message::{self, TransactionStatus};
-use pglanes_wire::replies::Expect;
+use pglanes_wire::message::TransactionStatus;
 use pglanes_wire::sql::{self, Effects};
 
 use super::Session;
@@ -152,19 +150,14 @@ impl Session {
     }
 
     fn ask_for_settings(&mut self, server: &mut Server) -> Progress {
-        if server.replies.sent(Expect::Own).is_err() {
-            return Progress::Going;
-        }
-        self.work.settings = Touched::No;
         let followed = self.settings.custom_names();
         let custom = followed.chain(self.work.custom.iter().map(String::as_str));
         let sql = capture_query(custom);
-        self.work.custom.clear();
-        server.unnamed_of = 0;
-        server.own = OwnQuery::Capturing { rows: Vec::new() };
-        let mut out = BytesMut::new();
-        message::query(&mut out, sql.as_bytes());
-        server.unsent.extend_from_slice(&out);
+        let capturing = OwnQuery::Capturing { rows: Vec::new() };
+        if Self::ask_ourselves(server, capturing, sql).is_ok() {
+            self.work.settings = Touched::No;
+            self.work.custom.clear();
+        }
         Progress::Going
     }
 
@@ -175,11 +168,17 @@ impl Session {
         settled: bool,
     ) -> Result<Progress, Parting> {
         let failed = server.own_error.is_some();
-        match std::mem::replace(&mut server.own, OwnQuery::None) {
+        let Some(own) = server.own.pop_front() else {
+            return Err(Parting::OutOfSync("an answer to no query of ours".into()));
+        };
+        match own {
             OwnQuery::AdjustingFirst { .. } if failed => Ok(Progress::NeverBegan),
+            OwnQuery::Beginning if !failed => Ok(Progress::Going),
             OwnQuery::AdjustingFirst { target } | OwnQuery::Adjusting { target } if !failed => {
                 server.applied = target;
                 self.tell_differences(server);
+                let begun = self.begin_for_real(server);
+                begun.map_err(|error| Parting::OutOfSync(error.to_string()))?;
                 Ok(Progress::Going)
             }
             OwnQuery::Discarding if !failed => Ok(Progress::Going),
@@ -191,7 +190,6 @@ impl Session {
                     Progress::Going
                 })
             }
-            OwnQuery::None => Err(Parting::OutOfSync("an answer to no query of ours".into())),
             _ => Err(Parting::OutOfSync("a query of ours failed".into())),
         }
     }
