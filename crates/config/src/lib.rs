@@ -150,8 +150,14 @@ impl Surroundings for Nowhere {
 }
 
 /// The default file, read once. Only read, by whoever reads a file.
-static DEFAULT: LazyLock<Option<Config>> =
-    LazyLock::new(|| parse_over("lanes.yaml", DEFAULT_FILE, &Nowhere, None).ok());
+static DEFAULT: LazyLock<Option<Config>> = LazyLock::new(|| {
+    let mut config = parse_over("lanes.yaml", DEFAULT_FILE, &Nowhere, None).ok()?;
+    // Its lanes stand in for those of other files, where these lines mean nothing.
+    for rule in config.lanes.iter_mut().flat_map(|lane| &mut lane.rules) {
+        rule.line = 0;
+    }
+    Some(config)
+});
 
 impl Default for Config {
     /// What holds without any file: PostgreSQL on localhost:5432 and the lanes of config/lanes.yaml.

@@ -90,10 +90,6 @@ fn lanes_and_throttles(
 /// A default lane under a smaller total than it was written for. Nobody wrote its numbers, so they give way.
 fn fitted(mut lane: Lane, slots: u32) -> Lane {
     lane.maximum = lane.maximum.min(slots);
-    // Its lines are not those of the file that is read.
-    for rule in &mut lane.rules {
-        rule.line = 0;
-    }
     // The default file's minima add up to less than ten.
     if slots < 10 {
         lane.minimum = 0;

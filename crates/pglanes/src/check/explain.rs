@@ -125,12 +125,10 @@ mod tests {
     }
 
     #[test]
-    fn the_rule_that_decides_is_named_with_its_line() {
-        let text = answer("application_name=ragchecker-7", None);
-        assert!(text.starts_with("lane evaluation: line "), "{text}");
-        assert!(
-            text.ends_with(" of the built-in lanes.yaml: application_name: ragchecker*\n"),
-            "{text}"
+    fn the_rule_that_decides_is_named() {
+        assert_eq!(
+            answer("application_name=ragchecker-7", None),
+            "lane evaluation: a rule of the built-in lanes.yaml: application_name: ragchecker*\n"
         );
         assert_eq!(
             answer("application_name=psql", None),
