@@ -139,6 +139,33 @@ impl Raw {
         }
     }
 
+    /// The next message, or `None` at the end of the stream, be it inside a message: for connections that are cut.
+    pub async fn next_or_cut(&mut self) -> Option<Answer> {
+        loop {
+            let header = frame::peek(&self.received).expect("the protocol's frames");
+            let whole = header.is_some_and(|header| self.received.len() >= header.total);
+            if whole {
+                return self.next().await;
+            }
+            if self.read_more().await == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// Messages up to the next ReadyForQuery, with it; or up to where the stream ends, be it inside a message.
+    pub async fn until_ready_or_cut(&mut self) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        while let Some(answer) = self.next_or_cut().await {
+            let ready = answer.tag == b'Z';
+            answers.push(answer);
+            if ready {
+                break;
+            }
+        }
+        answers
+    }
+
     async fn read_more(&mut self) -> usize {
         // A connection that was cut has ended, as far as a client can tell.
         soon(self.stream.read_buf(&mut self.received))
@@ -192,6 +219,41 @@ impl Raw {
             }
         }
         answers
+    }
+
+    /// Reads up to the next ReadyForQuery and keeps nothing, however long a message is. `look` is called every few MiB.
+    /// Returns the bytes that came.
+    ///
+    /// # Panics
+    /// At an error, or at the end of the stream.
+    pub async fn discard_until_ready(&mut self, mut look: impl FnMut()) -> u64 {
+        let (mut passed, mut looked) = (0_u64, 0_u64);
+        loop {
+            let Some(header) = frame::peek(&self.received).expect("the protocol's frames") else {
+                assert!(self.read_more().await > 0, "the end");
+                continue;
+            };
+            assert_ne!(header.tag, b'E', "an error after {passed} bytes");
+            let mut left = header.total;
+            loop {
+                let here = left.min(self.received.len());
+                self.received.advance(here);
+                left -= here;
+                if left == 0 {
+                    break;
+                }
+                assert!(self.read_more().await > 0, "the end inside a message");
+            }
+            passed += header.total as u64;
+            if passed - looked > 4 << 20 {
+                looked = passed;
+                look();
+            }
+            if header.tag == b'Z' {
+                look();
+                return passed;
+            }
+        }
     }
 
     /// All messages up to the end of the stream.

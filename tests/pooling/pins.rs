@@ -1,0 +1,212 @@
+//! Session state that cannot follow a session keeps it on its server connection, and goes with it.
+
+use pglanes_tests::{connect, eventually, invariants, soon, value};
+
+use crate::swap::{Swap, backend};
+
+/// How state is made, seen and undone, and under which reason the session is pinned meanwhile.
+struct State {
+    reason: &'static str,
+    make: &'static str,
+    probe: &'static str,
+    seen: &'static str,
+    unmake: &'static str,
+}
+
+const STATES: &[State] = &[
+    State {
+        reason: "listen",
+        make: "LISTEN here",
+        probe: "SELECT count(*) FROM pg_listening_channels()",
+        seen: "1",
+        unmake: "UNLISTEN *",
+    },
+    State {
+        reason: "temporary_table",
+        make: "CREATE TEMP TABLE mine AS SELECT 1 AS a",
+        probe: "SELECT count(*) FROM pg_class WHERE oid = to_regclass('mine')",
+        seen: "1",
+        unmake: "DISCARD TEMP",
+    },
+    State {
+        reason: "temporary_table",
+        make: "SELECT 1 AS a INTO TEMPORARY mine",
+        probe: "SELECT count(*) FROM pg_class WHERE oid = to_regclass('mine')",
+        seen: "1",
+        unmake: "DISCARD ALL",
+    },
+    State {
+        reason: "hold_cursor",
+        make: "DECLARE mine CURSOR WITH HOLD FOR SELECT generate_series(1, 9)",
+        probe: "SELECT count(*) FROM pg_cursors WHERE name = 'mine'",
+        seen: "1",
+        unmake: "CLOSE ALL",
+    },
+    State {
+        reason: "advisory_lock",
+        make: "SELECT pg_advisory_lock(4711)",
+        probe: "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND pid = pg_backend_pid()",
+        seen: "1",
+        unmake: "SELECT pg_advisory_unlock_all()",
+    },
+    State {
+        reason: "sql_prepare",
+        make: "PREPARE mine AS SELECT 1",
+        probe: "SELECT count(*) FROM pg_prepared_statements WHERE name = 'mine'",
+        seen: "1",
+        unmake: "DEALLOCATE ALL",
+    },
+    State {
+        reason: "role",
+        make: "SET ROLE pg_monitor",
+        probe: "SELECT current_user",
+        seen: "pg_monitor",
+        unmake: "RESET ROLE",
+    },
+    State {
+        reason: "role",
+        make: "SET SESSION AUTHORIZATION pg_monitor",
+        probe: "SELECT session_user",
+        seen: "pg_monitor",
+        unmake: "RESET SESSION AUTHORIZATION",
+    },
+];
+
+#[tokio::test]
+async fn a_session_with_state_of_its_own_keeps_its_connection_until_it_is_undone() {
+    for state in STATES {
+        let swap = Swap::new().await;
+        let client = connect(&swap.proxy, "").await;
+        soon(client.batch_execute(state.make)).await.unwrap();
+        assert_eq!(swap.proxy.pinned(state.reason), 1, "{}", state.make);
+        let own = backend(&client).await;
+        let other = connect(&swap.proxy, "").await;
+        for _ in 0..4 {
+            assert_ne!(backend(&other).await, own, "{}", state.make);
+            assert_ne!(
+                value(&other, state.probe).await,
+                state.seen,
+                "{}",
+                state.make
+            );
+            assert_eq!(
+                value(&client, state.probe).await,
+                state.seen,
+                "{}",
+                state.make
+            );
+            assert_eq!(backend(&client).await, own, "{}", state.make);
+        }
+        soon(client.batch_execute(state.unmake)).await.unwrap();
+        assert_eq!(swap.proxy.pinned(state.reason), 0, "{}", state.unmake);
+        assert_eq!(
+            swap.value_elsewhere(&client, &own, "SELECT 'handed on'")
+                .await,
+            "handed on"
+        );
+        drop((client, other));
+        invariants(&swap.done()).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_session_leaves_behind_nobody_finds() {
+    for state in STATES {
+        let swap = Swap::new().await;
+        let client = connect(&swap.proxy, "").await;
+        soon(client.batch_execute(state.make)).await.unwrap();
+        drop(client);
+        eventually("the session is gone", || async {
+            swap.proxy.pinned(state.reason) == 0
+        })
+        .await;
+        let next = connect(&swap.proxy, "").await;
+        let first = backend(&next).await;
+        for found in [
+            swap.value_on(&next, &first, state.probe).await,
+            swap.value_elsewhere(&next, &first, state.probe).await,
+        ] {
+            assert_ne!(found, state.seen, "{}", state.make);
+        }
+        drop(next);
+        invariants(&swap.done()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_loaded_library_pins_to_the_end_of_the_session() {
+    let swap = Swap::new().await;
+    let client = connect(&swap.proxy, "").await;
+    soon(client.batch_execute("LOAD 'auto_explain'"))
+        .await
+        .unwrap();
+    assert_eq!(swap.proxy.pinned("load"), 1);
+    soon(client.batch_execute("DISCARD ALL")).await.unwrap();
+    assert_eq!(swap.proxy.pinned("load"), 1, "nothing unloads a library");
+    drop(client);
+    invariants(&swap.done()).await;
+}
+
+#[tokio::test]
+async fn state_that_ends_with_its_transaction_pins_nobody() {
+    let swap = Swap::new().await;
+    let client = connect(&swap.proxy, "").await;
+    for sql in [
+        "BEGIN; CREATE TEMP TABLE mine (a int) ON COMMIT DROP; COMMIT",
+        "BEGIN; DECLARE c CURSOR FOR SELECT 1; FETCH c; COMMIT",
+        "SELECT pg_advisory_xact_lock(1)",
+        "SELECT 'LISTEN to me', $$CREATE TEMP TABLE x$$ -- PREPARE",
+        "NOTIFY somebody",
+    ] {
+        soon(client.batch_execute(sql)).await.unwrap();
+        let pid = backend(&client).await;
+        assert_eq!(
+            swap.value_elsewhere(&client, &pid, "SELECT 1").await,
+            "1",
+            "{sql}"
+        );
+    }
+    drop(client);
+    invariants(&swap.done()).await;
+}
+
+#[tokio::test]
+async fn state_made_before_and_undone_in_one_text_is_as_if_it_had_not_been() {
+    let swap = Swap::new().await;
+    let client = connect(&swap.proxy, "").await;
+    soon(client.batch_execute("LISTEN here")).await.unwrap();
+    // What is made again behind the undoing still holds.
+    soon(client.batch_execute("UNLISTEN *; LISTEN there"))
+        .await
+        .unwrap();
+    assert_eq!(swap.proxy.pinned("listen"), 1);
+    // A rollback brings back what was undone.
+    soon(client.batch_execute("BEGIN; UNLISTEN *; ROLLBACK"))
+        .await
+        .unwrap();
+    assert_eq!(swap.proxy.pinned("listen"), 1);
+    let channel = value(
+        &client,
+        "SELECT string_agg(c, ',') FROM pg_listening_channels() c",
+    )
+    .await;
+    assert_eq!(channel, "there");
+    drop(client);
+    invariants(&swap.done()).await;
+}
+
+#[tokio::test]
+async fn a_listener_hears_what_others_say() {
+    let swap = Swap::new().await;
+    let mut listener = pglanes_tests::Raw::ready(&swap.proxy).await;
+    listener.query("LISTEN here").await;
+    let other = connect(&swap.proxy, "").await;
+    soon(other.batch_execute("NOTIFY here, 'hello'"))
+        .await
+        .unwrap();
+    let heard = listener.read().await;
+    assert_eq!(heard.tag, b'A');
+    assert!(heard.body.ends_with(b"here\0hello\0"), "{heard:?}");
+    drop((listener, other));
+    invariants(&swap.done()).await;
+}

@@ -1,0 +1,279 @@
+//! What a session sets it finds in its next transaction, on whichever server connection, and nobody else ever does.
+
+use pglanes_tests::{connect, invariants, soon, try_connect, value};
+
+use crate::swap::{Swap, backend};
+
+/// What a session does, one message after the other, and what is asked then.
+struct Case {
+    parameters: &'static str,
+    does: &'static [&'static str],
+    probe: &'static str,
+}
+
+const fn case(does: &'static [&'static str], probe: &'static str) -> Case {
+    Case {
+        parameters: "",
+        does,
+        probe,
+    }
+}
+
+const WORK_MEM: &str = "SHOW work_mem";
+const CUSTOM: &str = "SELECT coalesce(current_setting('a.b', true), '')";
+
+const CASES: &[Case] = &[
+    case(&["SET work_mem = '3MB'"], WORK_MEM),
+    case(&["SET SESSION work_mem TO '3MB'"], WORK_MEM),
+    case(&["SET work_mem = '3MB'", "SET work_mem = '5MB'"], WORK_MEM),
+    case(
+        &["SET work_mem = '3MB'; SET statement_timeout = '7s'"],
+        "SELECT current_setting('work_mem') || current_setting('statement_timeout')",
+    ),
+    case(&["SET work_mem = '3MB'", "RESET work_mem"], WORK_MEM),
+    case(
+        &["SET work_mem = '3MB'", "SET work_mem TO DEFAULT"],
+        WORK_MEM,
+    ),
+    case(&["SET work_mem = '3MB'", "RESET ALL"], WORK_MEM),
+    case(&["SET work_mem = '3MB'", "DISCARD ALL"], WORK_MEM),
+    case(&["SELECT set_config('work_mem', '3MB', false)"], WORK_MEM),
+    case(&["SELECT set_config('work_mem', '3MB', true)"], WORK_MEM),
+    case(
+        &["SELECT set_config('work' || '_mem', '3MB', false)"],
+        WORK_MEM,
+    ),
+    case(
+        &["UPDATE pg_settings SET setting = '3MB' WHERE name = 'work_mem'"],
+        WORK_MEM,
+    ),
+    case(&["BEGIN", "SET work_mem = '3MB'", "COMMIT"], WORK_MEM),
+    case(&["BEGIN", "SET work_mem = '3MB'", "ROLLBACK"], WORK_MEM),
+    case(
+        &[
+            "SET work_mem = '5MB'",
+            "BEGIN; SET work_mem = '3MB'; ROLLBACK",
+        ],
+        WORK_MEM,
+    ),
+    case(&["BEGIN", "SET LOCAL work_mem = '3MB'", "COMMIT"], WORK_MEM),
+    case(
+        &["BEGIN; SET work_mem = '3MB'; SAVEPOINT s; SET work_mem = '5MB'; ROLLBACK TO s; COMMIT"],
+        WORK_MEM,
+    ),
+    case(
+        &["BEGIN; SAVEPOINT s; SET work_mem = '5MB'; RELEASE s; COMMIT"],
+        WORK_MEM,
+    ),
+    case(
+        &["SET work_mem = '3MB'", "BEGIN; RESET ALL; ROLLBACK"],
+        WORK_MEM,
+    ),
+    case(&["/* SET */ -- a comment\n SET work_mem = '3MB'"], WORK_MEM),
+    case(&["DO $$ BEGIN SET work_mem = '3MB'; END $$"], WORK_MEM),
+    case(
+        &["DO $$ BEGIN PERFORM set_config('work_mem', '3MB', false); END $$"],
+        WORK_MEM,
+    ),
+    case(&["SET a.b = 'mine'"], CUSTOM),
+    case(&["SET a.b = 'it''s \\ \"mine\"'"], CUSTOM),
+    case(&["SET a.b = ''"], CUSTOM),
+    case(&["SELECT set_config('a.b', 'mine', false)"], CUSTOM),
+    case(&["SET a.b = 'mine'", "RESET a.b"], CUSTOM),
+    case(&["BEGIN", "SET a.b = 'mine'", "ROLLBACK"], CUSTOM),
+    case(
+        &["SET search_path = one, \"Two 2\", 'three''s'"],
+        "SHOW search_path",
+    ),
+    case(&["SET search_path = ''"], "SHOW search_path"),
+    case(&["SET search_path TO \"$user\""], "SHOW search_path"),
+    case(&["SET TIME ZONE 'Asia/Tokyo'"], "SHOW timezone"),
+    case(
+        &["SET TIME ZONE INTERVAL '-08:00' HOUR TO MINUTE"],
+        "SELECT extract(timezone FROM now())",
+    ),
+    case(&["SET TIME ZONE LOCAL"], "SHOW timezone"),
+    case(
+        &["SET datestyle = 'German, DMY'"],
+        "SELECT '2026-03-04'::date::text",
+    ),
+    case(
+        &["SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"],
+        "SHOW transaction_read_only",
+    ),
+    case(
+        &["SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE"],
+        "SHOW transaction_isolation",
+    ),
+    case(&["SET seed = 0.5"], "SELECT 1"),
+    case(
+        &["SET application_name = 'renamed'"],
+        "SHOW application_name",
+    ),
+    case(
+        &["SET application_name = 'renamed'", "RESET application_name"],
+        "SHOW application_name",
+    ),
+    case(
+        &["SET application_name = 'renamed'", "DISCARD ALL"],
+        "SHOW application_name",
+    ),
+    case(
+        &["SET ROLE pg_monitor", "RESET ROLE"],
+        "SELECT current_user",
+    ),
+    Case {
+        parameters: "application_name=mine options='-c work_mem=9MB'",
+        does: &[],
+        probe: "SELECT current_setting('work_mem') || current_setting('application_name')",
+    },
+    Case {
+        parameters: "options='-c work_mem=9MB'",
+        does: &["SET work_mem = '3MB'"],
+        probe: WORK_MEM,
+    },
+    Case {
+        parameters: "options='-c work_mem=9MB'",
+        does: &["SET work_mem = '3MB'", "RESET work_mem"],
+        probe: WORK_MEM,
+    },
+    Case {
+        parameters: "options='-c work_mem=9MB'",
+        does: &["SET work_mem = '3MB'", "RESET ALL"],
+        probe: WORK_MEM,
+    },
+    Case {
+        parameters: "options='-c work_mem=9MB'",
+        does: &["SET work_mem = '3MB'", "DISCARD ALL"],
+        probe: WORK_MEM,
+    },
+    Case {
+        parameters: "application_name=mine",
+        does: &["SET application_name = 'other'", "RESET application_name"],
+        probe: "SHOW application_name",
+    },
+    Case {
+        parameters: "application_name=mine",
+        does: &["DISCARD ALL"],
+        probe: "SHOW application_name",
+    },
+    Case {
+        parameters: "options='-c a.b=given'",
+        does: &["SET a.b = 'mine'", "RESET a.b"],
+        probe: CUSTOM,
+    },
+];
+
+#[tokio::test]
+async fn what_a_session_sets_follows_it_and_no_other_session_sees_it() {
+    let mut problems = Vec::new();
+    for case in CASES {
+        if let Err(problem) = check(case).await {
+            problems.push(format!("{} {:?}: {problem}", case.parameters, case.does));
+        }
+    }
+    assert!(
+        problems.is_empty(),
+        "{} cases:\n{}",
+        problems.len(),
+        problems.join("\n")
+    );
+}
+
+async fn check(case: &Case) -> Result<(), String> {
+    let swap = Swap::new().await;
+    let (wanted, untouched) = {
+        let direct = connect(swap.proxy.pg(), case.parameters).await;
+        let fresh = connect(swap.proxy.pg(), "").await;
+        for sql in case.does {
+            soon(direct.batch_execute(sql)).await.unwrap();
+        }
+        (
+            value(&direct, case.probe).await,
+            value(&fresh, case.probe).await,
+        )
+    };
+    let client = connect(&swap.proxy, case.parameters).await;
+    for sql in case.does {
+        soon(client.batch_execute(sql))
+            .await
+            .map_err(|error| format!("{sql}: {error:?}"))?;
+    }
+    let mut found = vec![("at once", value(&client, case.probe).await, &wanted)];
+    let startup_is_its_own = !case.parameters.contains("options");
+    if startup_is_its_own {
+        let first = backend(&client).await;
+        let pinned = swap.proxy.pinned("role") + swap.proxy.pinned("custom_setting") > 0;
+        if !pinned {
+            found.push((
+                "elsewhere",
+                swap.value_elsewhere(&client, &first, case.probe).await,
+                &wanted,
+            ));
+            let other = connect(&swap.proxy, "").await;
+            found.push((
+                "another session",
+                swap.value_on(&other, &first, case.probe).await,
+                &untouched,
+            ));
+            found.push((
+                "back",
+                swap.value_on(&client, &first, case.probe).await,
+                &wanted,
+            ));
+        }
+    }
+    drop(client);
+    let after = connect(&swap.proxy, "").await;
+    for _ in 0..2 {
+        found.push((
+            "a session after it",
+            value(&after, case.probe).await,
+            &untouched,
+        ));
+    }
+    drop(after);
+    invariants(&swap.done()).await;
+    let wrong = found
+        .into_iter()
+        .find(|(_, found, wanted)| found != *wanted);
+    match wrong {
+        Some((when, found, wanted)) => Err(format!("{when} {found:?} and not {wanted:?}")),
+        None => Ok(()),
+    }
+}
+
+#[tokio::test]
+async fn an_encoding_of_its_own_stays_with_a_session() {
+    let swap = Swap::new().await;
+    let mut latin = pglanes_tests::Raw::ready(&swap.proxy).await;
+    let other = connect(&swap.proxy, "").await;
+    let status = latin.query("SET client_encoding = 'LATIN1'").await;
+    assert!(status.iter().any(|answer| answer.tag == b'S'));
+    for _ in 0..6 {
+        let answers = latin.query("SELECT chr(228)").await;
+        assert_eq!(&answers[1].body[6..], b"\xe4");
+        assert_eq!(value(&other, "SELECT chr(228)").await, "ä");
+    }
+    drop((latin, other));
+    invariants(&swap.done()).await;
+}
+
+#[tokio::test]
+async fn a_setting_that_the_next_connection_refuses_is_an_error_and_no_more() {
+    let swap = Swap::new().await;
+    let client = connect(&swap.proxy, "").await;
+    assert!(
+        soon(client.batch_execute("SET work_mem = 'many'"))
+            .await
+            .is_err()
+    );
+    assert_eq!(value(&client, WORK_MEM).await, "4MB");
+    assert!(
+        try_connect(&swap.proxy, "options='-c work_mem=many'")
+            .await
+            .is_err()
+    );
+    drop(client);
+    invariants(&swap.done()).await;
+}

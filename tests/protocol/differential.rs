@@ -1,0 +1,201 @@
+//! The same bytes, sent straight to PostgreSQL and through the proxy, get the same frames back.
+//!
+//! Each case is said by a new session, once to the server and several times to the proxy: as one piece, byte by byte, and cut
+//! at random places. The table `t` has the same ten rows before each. Only what must differ is masked: process ids, and the object ids
+//! of tables. The proxy has one server connection, so each session finds it as the one before left it.
+
+use bytes::Bytes;
+use pglanes_tests::{Answer, Proxy, Raw, Script, Target, invariants, soon};
+
+/// What every case finds. Made once: statements that a server connection keeps prepared are not to be outdated by tables made
+/// anew behind the proxy's back.
+const SCHEMA: &str = "
+    CREATE TABLE t (id int PRIMARY KEY, name text CHECK (name <> 'bad'));
+    CREATE FUNCTION warns(word text) RETURNS text LANGUAGE plpgsql AS
+        $$BEGIN RAISE WARNING 'heard %', word USING HINT = 'a hint', DETAIL = 'a detail'; RETURN word; END$$;
+    CREATE FUNCTION fails(word text) RETURNS text LANGUAGE plpgsql AS
+        $$BEGIN RAISE EXCEPTION 'not %', word USING ERRCODE = 'AB123', TABLE = 'a table', COLUMN = 'a column'; END$$;";
+
+/// Done before every run of a case.
+const ROWS: &str =
+    "TRUNCATE t; INSERT INTO t SELECT n, 'name ' || n FROM generate_series(1, 10) n; ANALYZE t";
+
+/// Said behind every case: it ends what is open, and its row is the last there is to read.
+const LAST: &str = "SELECT 'this is the end'";
+
+/// Something a client says in parts, waiting for these message types after each part but the last.
+pub(crate) struct Case {
+    name: String,
+    batches: Vec<Script>,
+    parts: Vec<(Script, &'static str)>,
+    last: Script,
+}
+
+impl Case {
+    /// Said in one go.
+    pub(crate) fn new(name: impl Into<String>, script: Script) -> Self {
+        Self {
+            name: name.into(),
+            batches: Vec::new(),
+            parts: Vec::new(),
+            last: script,
+        }
+    }
+
+    /// Batches that end in one ReadyForQuery each, which is waited for before the next is said.
+    pub(crate) fn batches(name: impl Into<String>, batches: Vec<Script>) -> Self {
+        let mut case = Self::new(name, Script::new());
+        case.batches = batches;
+        case
+    }
+
+    /// Said before the rest, and answered by messages of these types.
+    pub(crate) fn after(mut self, script: Script, answered: &'static str) -> Self {
+        self.parts.push((script, answered));
+        self
+    }
+}
+
+/// Holds every case against the server, at one server connection.
+pub(crate) async fn check(cases: Vec<Case>) {
+    let proxy = Proxy::with_slots(1).run().await;
+    let pg = proxy.pg().clone();
+    let direct = pg.direct().await;
+    soon(direct.batch_execute(SCHEMA))
+        .await
+        .expect("the schema");
+    let mut differences = Vec::new();
+    for (number, case) in cases.iter().enumerate() {
+        reset(&direct).await;
+        let wanted = run(&pg, case, &mut |_| Vec::new()).await;
+        assert!(wanted.len() > 3, "{}: no answer at all", case.name);
+        let mut random = Random(number as u64 + 1);
+        let mut ways: [(&str, Box<dyn FnMut(usize) -> Vec<usize>>); 4] = [
+            ("whole", Box::new(|_| Vec::new())),
+            (
+                "byte by byte",
+                Box::new(|length| match length {
+                    0..=2000 => (1..length).collect(),
+                    _ => (1..length).step_by(499).collect(),
+                }),
+            ),
+            ("whole again", Box::new(|_| Vec::new())),
+            ("cut at random", Box::new(|length| random.cuts(length))),
+        ];
+        for (way, cuts) in &mut ways {
+            reset(&direct).await;
+            let got = run(&proxy, case, cuts).await;
+            if let Some(difference) = difference(&wanted, &got) {
+                differences.push(format!("{}, {way}: {difference}", case.name));
+                break;
+            }
+        }
+    }
+    let all = differences.join("\n");
+    assert!(
+        differences.is_empty(),
+        "{} cases differ:\n{all}",
+        differences.len()
+    );
+    invariants(&proxy).await;
+}
+
+/// The first message that differs, with those around it.
+fn difference(wanted: &[Answer], got: &[Answer]) -> Option<String> {
+    let longest = wanted.len().max(got.len());
+    let at = (0..longest).find(|at| wanted.get(*at) != got.get(*at))?;
+    let around = |answers: &[Answer]| {
+        let end = answers.len().min(at + 3);
+        let shown: Vec<String> = answers[at.saturating_sub(2).min(end)..end]
+            .iter()
+            .map(|answer| format!("    {answer:?}"))
+            .collect();
+        shown.join("\n")
+    };
+    Some(format!(
+        "message {at}; the server says\n{}\n  the proxy\n{}",
+        around(wanted),
+        around(got)
+    ))
+}
+
+async fn reset(direct: &tokio_postgres::Client) {
+    soon(direct.batch_execute(ROWS)).await.expect("the rows");
+}
+
+async fn run(
+    target: &impl Target,
+    case: &Case,
+    cuts: &mut dyn FnMut(usize) -> Vec<usize>,
+) -> Vec<Answer> {
+    let mut raw = Raw::ready(target).await;
+    let mut answers = Vec::new();
+    for batch in &case.batches {
+        raw.send_in_pieces(batch.bytes(), &cuts(batch.bytes().len()))
+            .await;
+        answers.extend(raw.until_ready().await);
+    }
+    for (script, tags) in &case.parts {
+        raw.send_in_pieces(script.bytes(), &cuts(script.bytes().len()))
+            .await;
+        answers.extend(raw.expect(tags).await);
+    }
+    let end = Script::new().sync().query("ROLLBACK").query(LAST);
+    let bytes = [case.last.bytes(), end.bytes()].concat();
+    raw.send_in_pieces(&bytes, &cuts(bytes.len())).await;
+    let is_last = |answer: &Answer| answer.tag == b'D' && answer.value() == "this is the end";
+    while let Some(answer) = raw.next().await {
+        let last = is_last(&answer);
+        answers.push(answer);
+        if last {
+            answers.extend(raw.expect("CZ").await);
+            raw.say(&Script::new().terminate()).await;
+        }
+    }
+    answers.into_iter().map(masked).collect()
+}
+
+/// The message without what differs between any two sessions of the server itself.
+fn masked(answer: Answer) -> Answer {
+    let mut body = answer.body.to_vec();
+    match answer.tag {
+        // NotificationResponse: the sender's process id.
+        b'A' => body[..4].fill(0),
+        // RowDescription: each column's table.
+        b'T' => {
+            let mut at = 2;
+            while let Some(end) = body[at..].iter().position(|byte| *byte == 0) {
+                at += end + 1;
+                body[at..at + 4].fill(0);
+                at += 18;
+                if at >= body.len() {
+                    break;
+                }
+            }
+        }
+        _ => {}
+    }
+    Answer {
+        tag: answer.tag,
+        body: Bytes::from(body),
+    }
+}
+
+/// A small generator of numbers (xorshift): the same seed, the same cuts and the same scripts.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % bound
+    }
+
+    fn cuts(&mut self, length: usize) -> Vec<usize> {
+        let count = 1 + self.below(12);
+        let mut cuts: Vec<usize> = (0..count).map(|_| self.below(length.max(1))).collect();
+        cuts.sort_unstable();
+        cuts
+    }
+}
