@@ -41,6 +41,8 @@ pub(crate) enum OwnQuery {
     Beginning,
     /// What sequences gave to others is being discarded.
     Discarding,
+    /// The session gets its application_name back.
+    Renaming,
     /// The server was asked which settings the session has made.
     Capturing { rows: Vec<(String, String)> },
 }

@@ -136,14 +136,23 @@ struct Named {
 pub struct ClientStatements<S> {
     names: HashMap<Box<[u8]>, Named, S>,
     unconfirmed: VecDeque<Box<[u8]>>,
+    /// Names that were closed, the answer being outstanding.
+    closing: VecDeque<(Box<[u8]>, Named)>,
+    /// Names that are no more, for errors that come later: the youngest few.
+    former: VecDeque<(Box<[u8]>, StatementId)>,
     era: u32,
 }
+
+/// How many names that are no more are remembered.
+const MOST_FORMER: usize = 8;
 
 impl<S: BuildHasher + Default> Default for ClientStatements<S> {
     fn default() -> Self {
         Self {
             names: HashMap::default(),
             unconfirmed: VecDeque::new(),
+            closing: VecDeque::new(),
+            former: VecDeque::new(),
             era: 0,
         }
     }
@@ -173,21 +182,57 @@ impl<S: BuildHasher> ClientStatements<S> {
 
     /// The oldest unconfirmed name never came to be.
     pub fn undo(&mut self) {
-        if let Some(name) = self.unconfirmed.pop_front() {
-            self.names.remove(&name);
+        if let Some(name) = self.unconfirmed.pop_front()
+            && let Some((name, named)) = self.names.remove_entry(&name)
+        {
+            self.remember(name, named.statement.id);
         }
     }
 
-    /// A name the client has given to this statement.
+    fn remember(&mut self, name: Box<[u8]>, statement: StatementId) {
+        if self.former.len() == MOST_FORMER {
+            self.former.pop_front();
+        }
+        self.former.push_back((name, statement));
+    }
+
+    /// A name the client has given to this statement, or had given a short while ago.
     pub fn name_of(&self, statement: StatementId) -> Option<&[u8]> {
         let mut names = self.names.iter();
         let found = names.find(|(_, named)| named.statement.id == statement);
-        found.map(|(name, _)| &**name)
+        let found = found.map(|(name, _)| &**name);
+        found.or_else(|| {
+            let mut former = self.former.iter().rev();
+            let found = former.find(|(_, known)| *known == statement);
+            found.map(|(name, _)| &**name)
+        })
     }
 
-    /// The client closed the name.
+    /// The client closed the name, in stream order; it is confirmed or undone by the
+    /// answer.
     pub fn close(&mut self, name: &[u8]) {
+        if let Some(entry) = self.names.remove_entry(name) {
+            self.closing.push_back(entry);
+        }
+    }
+
+    /// The client deallocated the name by SQL.
+    pub fn forget(&mut self, name: &[u8]) {
         self.names.remove(name);
+    }
+
+    /// The oldest Close was answered.
+    pub fn close_confirmed(&mut self) {
+        if let Some((name, named)) = self.closing.pop_front() {
+            self.remember(name, named.statement.id);
+        }
+    }
+
+    /// The oldest Close never took place: the name still holds.
+    pub fn close_undone(&mut self) {
+        if let Some((name, named)) = self.closing.pop_front() {
+            self.names.entry(name).or_insert(named);
+        }
     }
 
     /// A DEALLOCATE ALL or DISCARD ALL is being sent: names given from now on survive it.

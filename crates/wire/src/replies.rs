@@ -95,6 +95,8 @@ pub enum Reply {
 pub enum Undone {
     /// This client Parse never took place: its name does not hold.
     ClientParse(Option<Prepared>),
+    /// The oldest Close of a client's name that is not answered never took place.
+    ClientClose,
     /// This Parse under a name of ours never took place.
     OwnParse(Prepared),
     /// This Close of ours never took place: the statement still exists.
@@ -369,6 +371,7 @@ impl Replies {
         match expect {
             Expect::Parse(prepared) => self.undone.push(Undone::ClientParse(Some(prepared))),
             Expect::AnsweredParse => self.undone.push(Undone::ClientParse(None)),
+            Expect::AnsweredClose => self.undone.push(Undone::ClientClose),
             Expect::ParseOwn(prepared) | Expect::ParseShared(prepared) => {
                 self.undone.push(Undone::OwnParse(prepared));
             }

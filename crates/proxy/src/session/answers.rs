@@ -24,7 +24,7 @@ use crate::stream::send_or_hold;
 const LARGEST_GATHERED: usize = 1 << 20;
 
 /// The parameter by which a session is classified.
-const APPLICATION_NAME: &str = "application_name";
+pub(super) const APPLICATION_NAME: &str = "application_name";
 
 impl Session {
     /// Passes on the frames in `bytes`; what is incomplete is carried over.
@@ -149,7 +149,7 @@ impl Session {
             return Some(BytesMut::new());
         }
         if name != APPLICATION_NAME {
-            self.told = Rc::clone(&server.parameters);
+            self.tell(name, value);
             return None;
         }
         self.reclassify_next();
@@ -157,18 +157,21 @@ impl Session {
         // default is that of its startup packet, and is set at its next transaction.
         let default = self.identity.initial.get(APPLICATION_NAME);
         let reset = default.filter(|_| value == OWN_APPLICATION_NAME);
-        let Some(default) = reset else {
-            self.told = Rc::clone(&server.parameters);
-            return None;
-        };
+        let value = reset.unwrap_or(value).to_owned();
         let mut instead = BytesMut::new();
-        if self.told.get(APPLICATION_NAME) != Some(default) {
-            message::parameter_status(&mut instead, APPLICATION_NAME, default);
+        // The rollback of a reset reports what the client was never told to be otherwise.
+        if self.told.get(APPLICATION_NAME) != Some(&value) {
+            message::parameter_status(&mut instead, APPLICATION_NAME, &value);
+            self.tell(APPLICATION_NAME, &value);
         }
-        let mut told = (*server.parameters).clone();
-        told.set(APPLICATION_NAME, default);
-        self.told = self.hub.parameter_sets.borrow_mut().intern(told);
         Some(instead)
+    }
+
+    /// The client knows this of a parameter from now on.
+    fn tell(&mut self, name: &str, value: &str) {
+        let mut told = (*self.told).clone();
+        told.set(name, value);
+        self.told = self.hub.parameter_sets.borrow_mut().intern(told);
     }
 
     /// An error for the client. Returns what it is told instead, where the proxy itself
@@ -206,8 +209,9 @@ impl Session {
                 message::error(&mut out, &body);
                 Some(out.to_vec())
             }
-            // Invalid or duplicate statement name: by the name the client gave.
-            Some("26000" | "42P05") => self.with_clients_name(frame),
+            // Invalid or duplicate statement name, or the wrong number of parameters: by the
+            // name the client gave.
+            Some("26000" | "42P05" | "08P01") => self.with_clients_name(frame),
             _ => None,
         }
     }

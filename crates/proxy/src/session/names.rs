@@ -52,7 +52,7 @@ impl Session {
         server.statements.remove(statement.id);
         server.unnamed_of = 0;
         if let Some(names) = &mut self.statements {
-            names.close(name.as_bytes());
+            names.forget(name.as_bytes());
         }
         Ok(true)
     }

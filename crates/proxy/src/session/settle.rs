@@ -7,8 +7,10 @@ use pglanes_wire::message::TransactionStatus;
 use pglanes_wire::sql::{self, Effects};
 
 use super::Session;
+use super::answers::APPLICATION_NAME;
 use super::pins::{Pins, Reason};
 use super::relay::{Parting, Progress};
+use crate::hub::OWN_APPLICATION_NAME;
 use crate::server::{OwnQuery, Server};
 use crate::settings::{Settings, capture_query};
 
@@ -127,8 +129,26 @@ impl Session {
                 Touched::Reset => self.settings_were_reset(server),
                 Touched::Unknown => return self.ask_for_settings(server),
             }
+        } else {
+            self.restore_name(server);
         }
         self.over(server)
+    }
+
+    /// A reset gave a session that stays on its connection the name the connection was
+    /// opened with: it gets its own default back.
+    fn restore_name(&mut self, server: &mut Server) {
+        let own = Some(OWN_APPLICATION_NAME);
+        let (is, told) = (&server.parameters, &self.told);
+        if is.get(APPLICATION_NAME) != own || told.get(APPLICATION_NAME) == own {
+            return;
+        }
+        let value = told.get(APPLICATION_NAME).unwrap_or_default().to_owned();
+        let named = Settings::new([(APPLICATION_NAME.to_owned(), value)]);
+        if let Some(change) = named.change_from(&Settings::default()) {
+            // Refused only inside a COPY, and nothing runs here.
+            let _ = Self::ask_ourselves(server, OwnQuery::Renaming, change.sql);
+        }
     }
 
     /// Whether the connection can go back now.
@@ -181,7 +201,7 @@ impl Session {
                 begun.map_err(|error| Parting::OutOfSync(error.to_string()))?;
                 Ok(Progress::Going)
             }
-            OwnQuery::Discarding if !failed => Ok(Progress::Going),
+            OwnQuery::Discarding | OwnQuery::Renaming if !failed => Ok(Progress::Going),
             OwnQuery::Capturing { rows } if !failed => {
                 self.settings_captured(server, rows);
                 Ok(if settled {

@@ -4,9 +4,10 @@
 use std::rc::Rc;
 
 use pglanes_wire::frame::{self, Frame, HEADER, split_cstr};
+use pglanes_wire::message::TransactionStatus;
 use pglanes_wire::prepared::{Statement, write_name};
 use pglanes_wire::replies::{Expect, InPlace, Prepared, Undone};
-use pglanes_wire::sql::Effects;
+use pglanes_wire::sql::{Effects, StatementKind};
 
 use super::relay::Parting;
 use super::requests::{Taken, need_more};
@@ -79,6 +80,14 @@ impl Session {
             return Ok(Taken::Done);
         }
         if server.statements.touch(statement.id) {
+            let failed = server.replies.status() == TransactionStatus::Failed;
+            if failed && server.replies.is_settled() && !ends_transaction(&statement) {
+                // PostgreSQL refuses it, and says so itself.
+                self.count(server, Expect::ParsePlain)?;
+                let prepared = server.statements.prepared(statement.id);
+                write_parse(splice.insert(), prepared, content);
+                return Ok(Taken::Done);
+            }
             self.count(server, Expect::AnsweredParse)?;
         } else {
             self.make_room(server, &statement, splice)?;
@@ -256,7 +265,12 @@ impl Session {
                     say(&[b'1', 0, 0, 0, 4]);
                 }
                 InPlace::ParseComplete => say(&[b'1', 0, 0, 0, 4]),
-                InPlace::CloseComplete => say(&[b'3', 0, 0, 0, 4]),
+                InPlace::CloseComplete => {
+                    if let Some(names) = &mut self.statements {
+                        names.close_confirmed();
+                    }
+                    say(&[b'3', 0, 0, 0, 4]);
+                }
             }
         }
     }
@@ -284,11 +298,22 @@ impl Session {
                         statements.undo_parse(prepared);
                     }
                 }
+                Undone::ClientClose => {
+                    if let Some(names) = &mut self.statements {
+                        names.close_undone();
+                    }
+                }
                 Undone::OwnParse(prepared) => statements.undo_parse(prepared),
                 Undone::OwnClose(prepared) => statements.undo_close(prepared),
             }
         }
     }
+}
+
+/// Whether it is what PostgreSQL takes even in a failed transaction.
+fn ends_transaction(statement: &Statement) -> bool {
+    let kind = statement.inspection.first;
+    matches!(kind, StatementKind::Commit | StatementKind::Rollback)
 }
 
 /// The statement named by the body of a Describe or Close; `None` for a portal.
