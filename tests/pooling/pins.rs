@@ -137,9 +137,7 @@ async fn what_a_session_leaves_behind_nobody_finds() {
 async fn a_loaded_library_pins_to_the_end_of_the_session() {
     let swap = Swap::new().await;
     let client = connect(&swap.proxy, "").await;
-    soon(client.batch_execute("LOAD 'auto_explain'"))
-        .await
-        .unwrap();
+    soon(client.batch_execute("LOAD 'vector'")).await.unwrap();
     assert_eq!(swap.proxy.pinned("load"), 1);
     soon(client.batch_execute("DISCARD ALL")).await.unwrap();
     assert_eq!(swap.proxy.pinned("load"), 1, "nothing unloads a library");
