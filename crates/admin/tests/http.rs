@@ -23,8 +23,10 @@ struct World {
 
 async fn world() -> World {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut config = Config::default();
-    config.listen = vec![ListenAddress::Tcp(loopback)];
+    let mut config = Config {
+        listen: vec![ListenAddress::Tcp(loopback)],
+        ..Config::default()
+    };
     config.upstream.address = UpstreamAddress::Unix {
         directory: "/nonexistent".into(),
         port: 1,

@@ -67,6 +67,8 @@ async fn look(upstream: &Upstream, handle: &Handle) -> Reachability {
 
 fn publish(upstream: &Upstream, status: &watch::Sender<Status>, found: Reachability) {
     let before = status.borrow().upstream.clone();
+    // First, so that whoever reads the line finds readiness as it says.
+    status.send_modify(|status| status.upstream = found.clone());
     match (&before, &found) {
         // One line an outage, whatever the words.
         (Reachability::Unreachable { .. }, Reachability::Unreachable { .. })
@@ -79,7 +81,6 @@ fn publish(upstream: &Upstream, status: &watch::Sender<Status>, found: Reachabil
         }
         (_, Reachability::Reached | Reachability::Untried) => {}
     }
-    status.send_modify(|status| status.upstream = found);
 }
 
 /// Asks as the data path dials: a unix socket where there is one, else TCP.
