@@ -60,6 +60,22 @@ pub enum Expect {
     AnsweredClose,
 }
 
+impl Expect {
+    /// Whether a statement's name depends on the answer.
+    fn is_naming(self) -> bool {
+        matches!(
+            self,
+            Self::Parse(_)
+                | Self::ParseOwn(_)
+                | Self::ParseShared(_)
+                | Self::CloseOwn(_)
+                | Self::AnsweredParse
+                | Self::AnsweredUnnamedParse
+                | Self::AnsweredClose
+        )
+    }
+}
+
 /// A statement under our name on one server connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prepared {
@@ -136,6 +152,8 @@ enum CopyIn {
 #[derive(Debug)]
 pub struct Replies {
     expected: VecDeque<Expect>,
+    /// How many of these make or take a name.
+    naming: usize,
     undone: Vec<Undone>,
     status: TransactionStatus,
     skipping: bool,
@@ -146,6 +164,7 @@ impl Default for Replies {
     fn default() -> Self {
         Self {
             expected: VecDeque::new(),
+            naming: 0,
             undone: Vec::new(),
             status: TransactionStatus::Idle,
             skipping: false,
@@ -163,6 +182,26 @@ impl Replies {
     /// Nothing is outstanding.
     pub fn is_settled(&self) -> bool {
         self.expected.is_empty() && !self.skipping
+    }
+
+    fn pop(&mut self) -> Option<Expect> {
+        let expect = self.expected.pop_front()?;
+        self.naming -= usize::from(expect.is_naming());
+        Some(expect)
+    }
+
+    /// Whether names of an earlier batch are made or taken and nobody knows yet if that
+    /// held: an error would have undone it, while what comes behind its Sync counts. Those
+    /// answers come without anything more being sent.
+    pub fn names_in_doubt(&self) -> bool {
+        if self.naming == 0 {
+            return false;
+        }
+        let mut from_naming = self
+            .expected
+            .iter()
+            .skip_while(|expect| !expect.is_naming());
+        from_naming.any(|expect| *expect == Expect::Sync)
     }
 
     /// Answers outstanding now.
@@ -211,6 +250,7 @@ impl Replies {
             }
             self.skipping = false;
         }
+        self.naming += usize::from(expect.is_naming());
         self.expected.push_back(expect);
         Ok(true)
     }
@@ -237,7 +277,7 @@ impl Replies {
                 Expect::CopyEnd => None,
                 _ => return None,
             };
-            self.expected.pop_front();
+            self.pop();
             if answer.is_some() {
                 return answer;
             }
@@ -313,7 +353,7 @@ impl Replies {
     }
 
     fn answered(&mut self, reply: Reply) -> Result<Reply, OutOfSync> {
-        self.expected.pop_front();
+        self.pop();
         Ok(reply)
     }
 
@@ -328,10 +368,10 @@ impl Replies {
             _ => return Err(out_of_sync),
         };
         self.status = TransactionStatus::from_byte(status).ok_or(out_of_sync)?;
-        self.expected.pop_front();
+        self.pop();
         self.copy_in = CopyIn::No;
         while self.expected.front() == Some(&Expect::CopyEnd) {
-            self.expected.pop_front();
+            self.pop();
         }
         let settled = self.expected.is_empty();
         Ok(if own {
@@ -361,7 +401,7 @@ impl Replies {
             if expect == Expect::Sync {
                 return;
             }
-            self.expected.pop_front();
+            self.pop();
             self.note_undone(expect);
         }
         self.skipping = true;
@@ -566,5 +606,32 @@ mod tests {
         assert_eq!(verdicts[..4], [Reply::Swallow; 4]);
         assert_eq!(verdicts[4], Reply::OwnReady { settled: false });
         assert_eq!(verdicts[6], SETTLED);
+    }
+
+    #[test]
+    fn names_are_in_doubt_behind_the_sync_of_a_batch_that_made_them() {
+        let mut replies = replies(&[Expect::Bind, Expect::Parse(PREPARED), Expect::Bind]);
+        assert!(
+            !replies.names_in_doubt(),
+            "an error would undo what follows, too"
+        );
+        replies.sent(Expect::Sync).expect("in step");
+        assert!(replies.names_in_doubt());
+        replies.received(b'2', 0).expect("in step");
+        assert!(replies.names_in_doubt());
+        replies.received(b'1', 0).expect("in step");
+        assert!(!replies.names_in_doubt());
+    }
+
+    #[test]
+    fn an_error_settles_what_was_in_doubt() {
+        let mut replies = replies(&[Expect::Bind, Expect::AnsweredClose, Expect::Sync]);
+        assert!(replies.names_in_doubt());
+        replies.received(b'E', 0).expect("in step");
+        assert!(!replies.names_in_doubt());
+        assert_eq!(
+            replies.take_undone().collect::<Vec<_>>(),
+            [Undone::ClientClose]
+        );
     }
 }

@@ -141,6 +141,10 @@ impl Session {
         if waits_for_ours || full {
             return Ok(false);
         }
+        if self.unseen && server.replies.names_in_doubt() {
+            // What comes next may be about those names.
+            return Ok(false);
+        }
         if self.unseen {
             self.unseen = false;
             let inbox = std::mem::take(&mut self.inbox);
@@ -201,6 +205,9 @@ impl Session {
     /// Parts in disorder. The connection is dropped, and so closed.
     pub(super) fn end_linked(&mut self, server: LinkedServer, parting: Parting) -> Step {
         let running = !server.replies.is_settled();
+        // The client has a part of a message: whatever came next it would take for the rest,
+        // a row filled up with the text of an error. It is left without a word.
+        let mid_message = server.passing > 0;
         match parting {
             Parting::ClientGone | Parting::ClientLeft => {
                 if server.is_clean()
@@ -216,13 +223,17 @@ impl Session {
             }
             Parting::Violation(text) => {
                 self.abandon(server, running);
+                if mid_message {
+                    self.state = State::Closing;
+                    return Step::Again;
+                }
                 self.protocol_violation(&text)
             }
             Parting::ServerGone(error) => {
                 let told = server.dying;
                 self.hub.metrics.servers_lost.increment();
                 drop(server);
-                if told {
+                if told || mid_message {
                     // Its FATAL has been passed on; the session ends as it would directly.
                     self.state = State::Closing;
                     return Step::Again;

@@ -20,6 +20,8 @@ pub(super) enum Taken {
     Done,
     /// More of it has to come first.
     NeedMore,
+    /// Answers have to come first.
+    NotYet,
 }
 
 impl Session {
@@ -56,6 +58,10 @@ impl Session {
             match self.take_request(server, header, rest, at, &mut splice) {
                 Ok(Taken::Done) => at += header.total.min(rest.len()),
                 Ok(Taken::NeedMore) => break,
+                Ok(Taken::NotYet) => {
+                    self.unseen = true;
+                    break;
+                }
                 Err(end) => {
                     parting = Some(end);
                     break;
@@ -88,6 +94,10 @@ impl Session {
         splice: &mut Splice<'_>,
     ) -> Result<Taken, Parting> {
         let whole = rest.len() >= header.total;
+        let names = matches!(header.tag, b'P' | b'B' | b'D' | b'C');
+        if names && server.replies.names_in_doubt() {
+            return Ok(Taken::NotYet);
+        }
         match header.tag {
             b'Q' => self.take_query(server, header, rest, at, splice),
             b'P' => self.take_parse(server, header, rest, at, splice),
