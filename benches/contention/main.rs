@@ -8,15 +8,10 @@
 //! `cargo bench -p pglanes-benches --bench contention -- --help` names the options. With `--lanes NAME=FILE` any number
 //! of lane configurations are compared in one run.
 
-mod arguments;
-mod measure;
-mod report;
-mod statistics;
-
 use anyhow::Context;
 use clap::Parser;
-
-use arguments::Arguments;
+use pglanes_benches::contention::arguments::Arguments;
+use pglanes_benches::contention::measure;
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();

@@ -1,16 +1,11 @@
 //! The bench in its quick mode, so that it goes on working: every phase runs, on little data, against a real server.
 
-#[allow(dead_code, reason = "the bench uses all of it")]
-mod arguments;
-mod measure;
-mod report;
-mod statistics;
-
 use clap::Parser as _;
+use pglanes_benches::contention::{arguments::Arguments, measure};
 
 #[tokio::test]
 async fn every_phase_of_the_quick_mode_does_work_without_an_error() {
-    let arguments = arguments::Arguments::parse_from(["contention", "--quick"]);
+    let arguments = Arguments::parse_from(["contention", "--quick"]);
     let report = measure::run(&arguments).await.unwrap();
     assert_eq!(report.summaries.len(), 5);
     for (summary, arm) in report.summaries.iter().zip(&report.arms) {
@@ -18,7 +13,7 @@ async fn every_phase_of_the_quick_mode_does_work_without_an_error() {
         assert_eq!(arm.measured.len(), 1, "{name}");
         assert_eq!((summary.cut_off, summary.errors), (0, 0), "{name}");
         let measured = &arm.measured[0];
-        if let Some(evaluation) = measured.finished_evaluation() {
+        if let Some(evaluation) = measured.evaluated() {
             // Ten operations a case, and none left out.
             assert_eq!(evaluation.all.count, report.amount.rounds * 150, "{name}");
         }

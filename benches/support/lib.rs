@@ -1,1 +1,3 @@
 //! Support for the benches.
+
+pub mod contention;

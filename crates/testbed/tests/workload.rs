@@ -162,6 +162,18 @@ async fn an_evaluation_does_all_of_its_work_and_leaves_the_cache_as_large_as_it_
 }
 
 #[tokio::test]
+async fn an_evaluation_that_is_told_to_stop_reports_what_it_did() {
+    let (_client, target, data) = loaded().await;
+    let evaluation = Evaluation::new(data, 1_000_000);
+    let report = evaluation
+        .run_until(&target, Stop::after(Duration::from_millis(300)))
+        .await
+        .unwrap();
+    assert!(report.errors.is_empty(), "{report:?}");
+    assert!(report.all.count < 1_000_000 * 150);
+}
+
+#[tokio::test]
 async fn the_memory_system_does_all_kinds_of_work_until_it_is_stopped_and_keeps_the_size() {
     let (client, target, data) = loaded().await;
     let (handle, stop) = Stop::new();

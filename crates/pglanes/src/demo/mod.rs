@@ -29,7 +29,7 @@ use pglanes_testbed::schema::Data;
 
 use bed::{Bed, Source};
 use lanes::{Lanes, Ports};
-use phases::{Amount, Measurement, Work};
+use phases::{Amount, Evaluated, Measurement, Work};
 use progress::{Steps, say};
 use table::Figures;
 
@@ -124,7 +124,7 @@ async fn measure(bed: &Bed, lanes: &Lanes, seconds: f64, steps: &Steps) -> anyho
     let memory = phase(bed, &amount, steps, Work::Memory, None).await?;
     let direct = phase(bed, &amount, steps, Work::Both, None).await?;
     let through = phase(bed, &amount, steps, Work::Both, Some(lanes)).await?;
-    let (Some(alone), Some(memory)) = (alone.finished_evaluation(), memory.memory) else {
+    let (Some(Evaluated::Finished(alone)), Some(memory)) = (alone.evaluation, memory.memory) else {
         bail!(
             "the evaluation did not finish even alone within {} s",
             amount.limit.as_secs()

@@ -21,7 +21,9 @@ const WARM_ROUNDS: u64 = 2;
 /// How long the memory system's reads warm a copy.
 const WARM: Duration = Duration::from_secs(1);
 /// How many times its time alone an evaluation may take.
-const MOST_TIMES: u32 = 10;
+const MOST_TIMES: u32 = 6;
+/// How long, after it was cut off, it may take for the operation that runs then.
+const LAST_OPERATION: Duration = Duration::from_secs(60);
 
 /// Parses and checks a number of seconds, for clap.
 ///
@@ -86,9 +88,10 @@ impl Amount {
         // The second try is long enough for a sure answer; a short demo needs no second.
         for share in [4, 1] {
             let measured = measure(bed.data(), &amount, Work::Evaluation, &target).await?;
-            let report = measured.finished_evaluation();
-            let wall = report.map_or(limit, |report| Duration::from_secs_f64(report.wall_seconds));
-            let round = wall.as_secs_f64() / amount.rounds as f64;
+            let wall = measured
+                .evaluated()
+                .map_or(0.0, |report| report.wall_seconds);
+            let round = wall / amount.rounds as f64;
             // At least one, and no more than a float counts exactly.
             amount.rounds = ((time.as_secs_f64() / f64::from(share) / round).round() as u64).max(1);
         }
@@ -102,11 +105,16 @@ impl Amount {
 pub enum Evaluated {
     /// It did all of its work.
     Finished(Report),
-    /// It was cut off after so many seconds.
-    CutOff {
-        /// How long it had taken.
-        seconds: f64,
-    },
+    /// It was cut off, and did a part: its time is a lower bound, and its latencies are of that part.
+    CutOff(Report),
+}
+
+impl Evaluated {
+    /// Of all of the work, or of a part.
+    pub fn report(&self) -> &Report {
+        let (Evaluated::Finished(report) | Evaluated::CutOff(report)) = self;
+        report
+    }
 }
 
 /// What a phase gave.
@@ -121,12 +129,9 @@ pub struct Measurement {
 }
 
 impl Measurement {
-    /// The evaluation's report, if there was one and it finished.
-    pub fn finished_evaluation(&self) -> Option<Report> {
-        match &self.evaluation {
-            Some(Evaluated::Finished(report)) => Some(report.clone()),
-            Some(Evaluated::CutOff { .. }) | None => None,
-        }
+    /// The evaluation's report, if there was one, of all of its work or of a part.
+    pub fn evaluated(&self) -> Option<&Report> {
+        self.evaluation.as_ref().map(Evaluated::report)
     }
 
     /// A few words.
@@ -136,8 +141,11 @@ impl Measurement {
             Some(Evaluated::Finished(report)) => {
                 parts.push(format!("evaluation {:.1} s", report.wall_seconds));
             }
-            Some(Evaluated::CutOff { seconds }) => {
-                parts.push(format!("evaluation cut off after {seconds:.0} s"));
+            Some(Evaluated::CutOff(report)) => {
+                parts.push(format!(
+                    "evaluation cut off at {:.0} s",
+                    report.wall_seconds
+                ));
             }
             None => {}
         }
@@ -228,15 +236,8 @@ async fn measure(
     };
     let evaluation = match work {
         Work::Evaluation | Work::Both => {
-            let (running, _stop) = begin_evaluation(Evaluation::new(data, amount.rounds), target)?;
-            Some(match tokio::time::timeout(amount.limit, running).await {
-                Ok(report) => {
-                    Evaluated::Finished(report.context("the evaluation's thread ended")??)
-                }
-                Err(_) => Evaluated::CutOff {
-                    seconds: amount.limit.as_secs_f64(),
-                },
-            })
+            let evaluation = Evaluation::new(data, amount.rounds);
+            Some(evaluate(evaluation, target, amount.limit).await?)
         }
         Work::Memory => {
             tokio::time::sleep(amount.time).await;
@@ -257,20 +258,35 @@ async fn measure(
     })
 }
 
+/// Runs an evaluation to its end, or until it has taken too long.
+async fn evaluate(
+    evaluation: Evaluation,
+    target: &Target,
+    limit: Duration,
+) -> anyhow::Result<Evaluated> {
+    let (mut running, stop) = begin_evaluation(evaluation, target)?;
+    let gone = "the evaluation's thread ended";
+    if let Ok(report) = tokio::time::timeout(limit, &mut running).await {
+        return Ok(Evaluated::Finished(report.context(gone)??));
+    }
+    stop.stop();
+    let report = tokio::time::timeout(LAST_OPERATION, running)
+        .await
+        .context("an operation of the evaluation does not end")?;
+    Ok(Evaluated::CutOff(report.context(gone)??))
+}
+
 type Evaluating = oneshot::Receiver<Result<Report, TestbedError>>;
 
-/// Runs an evaluation on a thread of its own; it ends early when the handle is dropped, and then reports nothing.
+/// Runs an evaluation on a thread of its own, to its end or until the handle says stop or is dropped.
 fn begin_evaluation(
     evaluation: Evaluation,
     target: &Target,
 ) -> anyhow::Result<(Evaluating, StopHandle)> {
-    let (handle, mut stop) = Stop::new();
+    let (handle, stop) = Stop::new();
     let target = target.clone();
     let running = on_its_own_thread("evaluation", async move {
-        tokio::select! {
-            report = evaluation.run(&target) => Some(report),
-            () = stop.requested() => None,
-        }
+        evaluation.run_until(&target, stop).await
     })?;
     Ok((running, handle))
 }
@@ -282,16 +298,17 @@ fn begin_memory(
 ) -> anyhow::Result<(oneshot::Receiver<Report>, StopHandle)> {
     let (handle, stop) = Stop::new();
     let target = target.clone();
-    let running = on_its_own_thread("memory-system", async move {
-        Some(memory.run(&target, stop).await)
-    })?;
+    let running = on_its_own_thread(
+        "memory-system",
+        async move { memory.run(&target, stop).await },
+    )?;
     Ok((running, handle))
 }
 
-/// What the work gives comes through the channel; the channel closes without it when there is nothing, or after a panic.
+/// What the work gives comes through the channel, which closes without it after a panic.
 fn on_its_own_thread<T: Send + 'static>(
     name: &str,
-    work: impl Future<Output = Option<T>> + Send + 'static,
+    work: impl Future<Output = T> + Send + 'static,
 ) -> anyhow::Result<oneshot::Receiver<T>> {
     let (sender, receiver) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -300,10 +317,8 @@ fn on_its_own_thread<T: Send + 'static>(
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || {
-            if let Some(result) = runtime.block_on(work) {
-                // Whoever waited may have been interrupted.
-                let _ = sender.send(result);
-            }
+            // Whoever waited may have been interrupted.
+            let _ = sender.send(runtime.block_on(work));
         })?;
     Ok(receiver)
 }
@@ -322,11 +337,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_workload_that_panics_closes_its_channel() {
-        let running = on_its_own_thread("panics", async {
-            // Quiet: the hook would print a backtrace into the test's output.
-            std::panic::resume_unwind(Box::new(()));
-            #[allow(unreachable_code, reason = "the closure's type needs a value")]
-            Some(1)
+        // Quiet: the hook would print a backtrace into the test's output.
+        let running = on_its_own_thread::<()>("panics", async {
+            std::panic::resume_unwind(Box::new("on purpose"))
         });
         assert!(running.unwrap().await.is_err());
     }

@@ -55,10 +55,10 @@ pub(super) fn render(figures: &Figures) -> String {
     for (name, of) in LATENCIES {
         let alone = of(&figures.alone);
         let [direct, through] = contended.map(|measured| {
-            let report = measured.finished_evaluation();
+            let report = measured.evaluated();
             report.map_or_else(
                 || "-".to_owned(),
-                |report| with_ratio(&milliseconds(of(&report)), of(&report) as f64, alone as f64),
+                |report| with_ratio(&milliseconds(of(report)), of(report) as f64, alone as f64),
             )
         });
         lines.push(row(
@@ -99,7 +99,8 @@ fn time_cell(measured: &Measurement, alone: f64) -> String {
             report.wall_seconds,
             alone,
         ),
-        Some(Evaluated::CutOff { seconds }) => {
+        Some(Evaluated::CutOff(report)) => {
+            let seconds = report.wall_seconds;
             format!("over {seconds:.0} s  >{:.1}x", seconds / alone)
         }
         None => "-".to_owned(),
@@ -206,8 +207,9 @@ pub(super) mod tests {
     #[test]
     fn an_evaluation_that_was_cut_off_is_at_least_so_slow() {
         let mut figures = figures(41.0, 13.0, 0.5);
-        figures.direct.evaluation = Some(Evaluated::CutOff { seconds: 100.0 });
+        figures.direct.evaluation = Some(Evaluated::CutOff(report(100.0, 7_000, [0.0; 3])));
         let text = render(&figures);
         assert!(text.contains("over 100 s  >10.0x"), "{text}");
+        assert!(text.contains("7.00 ms  7.00x"), "{text}");
     }
 }

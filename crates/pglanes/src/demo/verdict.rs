@@ -19,7 +19,7 @@ pub(super) fn of(figures: &Figures) -> Vec<String> {
     let alone = figures.alone.wall_seconds;
     let direct = times(&figures.direct, alone);
     let through = times(&figures.through, alone);
-    let mut lines = vec![evaluation(direct, through)];
+    let mut lines = vec![evaluation(figures, direct, through)];
     lines.push(if through <= TARGET {
         format!("The target, at most {TARGET}x of alone, is met.")
     } else {
@@ -36,19 +36,25 @@ pub(super) fn of(figures: &Figures) -> Vec<String> {
     lines
 }
 
-/// How many times as long as alone; more than that where it was cut off.
+/// How many times as long as alone; at least that where it was cut off.
 fn times(measured: &Measurement, alone: f64) -> f64 {
-    match &measured.evaluation {
-        Some(Evaluated::Finished(report)) => report.wall_seconds / alone,
-        Some(Evaluated::CutOff { seconds }) => seconds / alone,
-        None => f64::NAN,
+    let report = measured.evaluated();
+    report.map_or(f64::NAN, |report| report.wall_seconds / alone)
+}
+
+/// The same in words.
+fn in_words(measured: &Measurement, times: f64) -> String {
+    match measured.evaluation {
+        Some(Evaluated::CutOff(_)) => format!("more than {times:.2}x"),
+        Some(Evaluated::Finished(_)) | None => format!("{times:.2}x"),
     }
 }
 
-fn evaluation(direct: f64, through: f64) -> String {
+fn evaluation(figures: &Figures, direct: f64, through: f64) -> String {
     let both = format!(
-        "Beside the memory system the evaluation takes {direct:.2}x as long as alone straight to PostgreSQL, and \
-         {through:.2}x through the lanes"
+        "Beside the memory system the evaluation takes {} as long as alone straight to PostgreSQL, and {} through the lanes",
+        in_words(&figures.direct, direct),
+        in_words(&figures.through, through)
     );
     if direct <= 1.0 + NOISE {
         format!("{both}: there is hardly any contention here for lanes to help against.")
@@ -114,11 +120,11 @@ fn lanes(through: &Measurement) -> Vec<String> {
 
 fn errors(name: &str, measured: &Measurement) -> Option<String> {
     let mut found: BTreeMap<&str, u64> = BTreeMap::new();
-    let evaluation = match &measured.evaluation {
-        Some(Evaluated::Finished(report)) => Some(report),
-        Some(Evaluated::CutOff { .. }) | None => None,
-    };
-    let reports: Vec<&Report> = evaluation.into_iter().chain(&measured.memory).collect();
+    let reports: Vec<&Report> = measured
+        .evaluated()
+        .into_iter()
+        .chain(&measured.memory)
+        .collect();
     for (state, count) in reports.iter().flat_map(|report| &report.errors) {
         *found.entry(state).or_default() += count;
     }

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Error, Statement};
 
 use super::report::Tally;
 use super::session::{Operation, Session};
-use super::{Report, Target};
+use super::{Report, Stop, Target};
 use crate::TestbedError;
 use crate::clock;
 use crate::random::Random;
@@ -67,6 +67,17 @@ impl Evaluation {
     /// # Errors
     /// [`TestbedError::Database`] when it cannot connect at the start or its tables are not there.
     pub async fn run(&self, target: &Target) -> Result<Report, TestbedError> {
+        // Held to the end, and so never told.
+        let (_handle, stop) = Stop::new();
+        self.run_until(target, stop).await
+    }
+
+    /// As [`Evaluation::run`], but ends early, between two operations, when it is told to. The report then is of what was done
+    /// until then.
+    ///
+    /// # Errors
+    /// As [`Evaluation::run`].
+    pub async fn run_until(&self, target: &Target, stop: Stop) -> Result<Report, TestbedError> {
         let mut sessions = Vec::new();
         for _ in 0..self.connections.max(1) {
             let mut session = Session::new(target, "ragchecker", STATEMENTS);
@@ -74,9 +85,9 @@ impl Evaluation {
             sessions.push(session);
         }
         let begun = clock::now();
-        let running = (0..)
-            .zip(sessions)
-            .map(|(connection, session)| tokio::spawn(self.work(connection, session)));
+        let running = (0..).zip(sessions).map(|(connection, session)| {
+            tokio::spawn(self.work(connection, session, stop.clone()))
+        });
         let mut all = Tally::default();
         for tally in join_all(running.collect::<Vec<_>>()).await {
             match tally {
@@ -92,10 +103,11 @@ impl Evaluation {
         &self,
         connection: u32,
         mut session: Session,
+        stop: Stop,
     ) -> impl Future<Output = Tally> + Send + use<> {
         let (operations, pause, seed) = (self.operations(connection), self.pause, self.data.seed);
         async move {
-            for operation in operations {
+            for operation in operations.take_while(|_| !stop.is_requested()) {
                 match Prepared::new(operation, seed) {
                     Some(prepared) => session.perform(&prepared).await,
                     None => tokio::time::sleep(pause).await,

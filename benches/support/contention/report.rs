@@ -6,7 +6,7 @@ use pglanes::demo::phases::{Amount, Evaluated, Measurement, Throughput, Work};
 use pglanes_testbed::schema::Data;
 use serde::Serialize;
 
-use crate::statistics::Spread;
+use super::statistics::Spread;
 
 /// One phase with all of its repetitions, in their order.
 #[derive(Debug, Clone, Serialize)]
@@ -43,7 +43,7 @@ pub struct Report {
 pub struct Summary {
     /// The phase.
     pub name: String,
-    /// Evaluations that were cut off: their time counts as the limit, their latencies are not there.
+    /// Evaluations that were cut off: their time is a lower bound, their latencies are of what they did.
     pub cut_off: usize,
     /// Errors that clients saw, all repetitions together.
     pub errors: u64,
@@ -147,11 +147,10 @@ impl Summary {
                 .collect();
             ratios.extend(Spread::of(&within).map(|spread| (name, spread)));
         }
-        let cut_off = |one: &&Measurement| matches!(one.evaluation, Some(Evaluated::CutOff { .. }));
+        let cut_off = |one: &&Measurement| matches!(one.evaluation, Some(Evaluated::CutOff(_)));
         let errors = arm.measured.iter().flat_map(|one| {
-            let evaluation = one.finished_evaluation();
-            let reports = evaluation.into_iter().chain(one.memory.clone());
-            reports.flat_map(|report| report.errors.into_values())
+            let reports = one.evaluated().into_iter().chain(&one.memory);
+            reports.flat_map(|report| report.errors.values())
         });
         Summary {
             name: arm.name.clone(),
@@ -166,11 +165,7 @@ impl Summary {
 /// A figure of one repetition, if it has that.
 fn figure(measured: &Measurement, name: &str) -> Option<f64> {
     let milliseconds = |us: u64| us as f64 / 1_000.0;
-    let evaluation = match &measured.evaluation {
-        Some(Evaluated::CutOff { seconds }) if name == "time s" => return Some(*seconds),
-        Some(Evaluated::Finished(report)) => Some(report),
-        Some(Evaluated::CutOff { .. }) | None => None,
-    };
+    let evaluation = measured.evaluated();
     let throughput = measured.memory.as_ref().map(Throughput::of);
     match name {
         "time s" => Some(evaluation?.wall_seconds),
@@ -188,19 +183,44 @@ fn figure(measured: &Measurement, name: &str) -> Option<f64> {
 mod tests {
     use std::time::Duration;
 
+    use pglanes_testbed::workload::OperationReport;
+
     use super::*;
 
+    fn evaluated(seconds: f64) -> pglanes_testbed::workload::Report {
+        let none = OperationReport {
+            count: 0,
+            per_second: 0.0,
+            mean_us: 0,
+            p50_us: 0,
+            p95_us: 0,
+            p99_us: 0,
+            max_us: 0,
+        };
+        pglanes_testbed::workload::Report {
+            workload: "evaluation".to_owned(),
+            wall_seconds: seconds,
+            database_seconds: seconds,
+            all: none,
+            operations: BTreeMap::new(),
+            errors: BTreeMap::from([("57014".to_owned(), 2)]),
+            retries: 0,
+            abandoned: 0,
+            reconnects: 0,
+        }
+    }
+
     fn arm(name: &str, work: Work, seconds: &[f64]) -> Arm {
-        let cut_off = |seconds: &f64| Measurement {
-            evaluation: Some(Evaluated::CutOff { seconds: *seconds }),
+        let measured = seconds.iter().map(|seconds| Measurement {
+            evaluation: Some(Evaluated::CutOff(evaluated(*seconds))),
             memory: None,
             lanes: None,
-        };
+        });
         Arm {
             name: name.to_owned(),
             work,
             lanes: None,
-            measured: seconds.iter().map(cut_off).collect(),
+            measured: measured.collect(),
         }
     }
 
@@ -220,7 +240,8 @@ mod tests {
         assert_eq!(both.figures["time s"].median, 6.0);
         let ratio = both.ratios["time s"];
         assert_eq!((ratio.low, ratio.median, ratio.high), (3.0, 3.0, 3.0));
-        assert_eq!((both.cut_off, both.figures.len()), (3, 1));
+        assert_eq!((both.cut_off, both.errors), (3, 6));
+        assert!(!both.figures.contains_key("searches/s"));
         assert!(report.table().contains("3.00x [3.00, 3.00]"));
     }
 }

@@ -9,8 +9,8 @@ use pglanes::demo::phases::{self, Amount, Measurement, Work};
 use pglanes::demo::progress::Steps;
 use pglanes_testbed::schema::Data;
 
-use crate::arguments::Arguments;
-use crate::report::{Arm, Report};
+use super::arguments::Arguments;
+use super::report::{Arm, Report};
 
 /// One phase that is repeated.
 struct Phase {
