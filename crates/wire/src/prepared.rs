@@ -129,15 +129,20 @@ struct Named {
     statement: Rc<Statement>,
     /// How many "forget all" had been sent when the name was given.
     era: u32,
+    /// Which giving of a name it was: the same name may be given, closed and given again
+    /// before the first answer.
+    giving: u64,
 }
 
 /// The names one client has given.
 #[derive(Debug)]
 pub struct ClientStatements<S> {
     names: HashMap<Box<[u8]>, Named, S>,
-    unconfirmed: VecDeque<Box<[u8]>>,
-    /// Names that were closed, the answer being outstanding.
-    closing: VecDeque<(Box<[u8]>, Named)>,
+    unconfirmed: VecDeque<(Box<[u8]>, u64)>,
+    /// Names that were closed, the answer being outstanding; `None` for one that turned
+    /// out never to have been.
+    closing: VecDeque<Option<(Box<[u8]>, Named)>>,
+    givings: u64,
     /// Names that are no more, for errors that come later: the youngest few.
     former: VecDeque<(Box<[u8]>, StatementId)>,
     era: u32,
@@ -152,6 +157,7 @@ impl<S: BuildHasher + Default> Default for ClientStatements<S> {
             names: HashMap::default(),
             unconfirmed: VecDeque::new(),
             closing: VecDeque::new(),
+            givings: 0,
             former: VecDeque::new(),
             era: 0,
         }
@@ -170,9 +176,14 @@ impl<S: BuildHasher> ClientStatements<S> {
     /// Gives a name, in stream order; it holds for what the client pipelines behind it
     /// and is confirmed or undone by the answer.
     pub fn give(&mut self, name: &[u8], statement: Rc<Statement>) {
-        let era = self.era;
-        self.names.insert(name.into(), Named { statement, era });
-        self.unconfirmed.push_back(name.into());
+        self.givings += 1;
+        let named = Named {
+            statement,
+            era: self.era,
+            giving: self.givings,
+        };
+        self.names.insert(name.into(), named);
+        self.unconfirmed.push_back((name.into(), self.givings));
     }
 
     /// The oldest unconfirmed name was answered.
@@ -182,9 +193,19 @@ impl<S: BuildHasher> ClientStatements<S> {
 
     /// The oldest unconfirmed name never came to be.
     pub fn undo(&mut self) {
-        if let Some(name) = self.unconfirmed.pop_front()
-            && let Some((name, named)) = self.names.remove_entry(&name)
-        {
+        let Some((name, giving)) = self.unconfirmed.pop_front() else {
+            return;
+        };
+        let is_it = |named: &Named| named.giving == giving;
+        if self.names.get(&name).is_some_and(is_it) {
+            if let Some((name, named)) = self.names.remove_entry(&name) {
+                self.remember(name, named.statement.id);
+            }
+            return;
+        }
+        let mut closing = self.closing.iter_mut();
+        let closed = closing.find(|entry| entry.as_ref().is_some_and(|(_, named)| is_it(named)));
+        if let Some((name, named)) = closed.and_then(Option::take) {
             self.remember(name, named.statement.id);
         }
     }
@@ -212,7 +233,7 @@ impl<S: BuildHasher> ClientStatements<S> {
     /// answer.
     pub fn close(&mut self, name: &[u8]) {
         if let Some(entry) = self.names.remove_entry(name) {
-            self.closing.push_back(entry);
+            self.closing.push_back(Some(entry));
         }
     }
 
@@ -223,15 +244,16 @@ impl<S: BuildHasher> ClientStatements<S> {
 
     /// The oldest Close was answered.
     pub fn close_confirmed(&mut self) {
-        if let Some((name, named)) = self.closing.pop_front() {
+        if let Some(Some((name, named))) = self.closing.pop_front() {
             self.remember(name, named.statement.id);
         }
     }
 
     /// The oldest Close never took place: the name still holds.
     pub fn close_undone(&mut self) {
-        if let Some((name, named)) = self.closing.pop_front() {
-            self.names.entry(name).or_insert(named);
+        if let Some(Some((name, named))) = self.closing.pop_front() {
+            // Given again behind the Close it may have been, but that is undone next.
+            self.names.insert(name, named);
         }
     }
 
@@ -450,6 +472,35 @@ mod tests {
         assert_eq!(evicted.statement, StatementId(2));
         server.undo_close(evicted);
         assert!(server.touch(StatementId(2)));
+    }
+
+    #[test]
+    fn what_an_error_undoes_leaves_the_names_as_they_were() {
+        let mut cache = StatementCache::new(4, Fixed::default());
+        let mut client = ClientStatements::<Fixed>::default();
+        let old = cache.intern(b"SELECT 1\0\0\0");
+        client.give(b"n", Rc::clone(&old));
+        client.confirm();
+        // Behind an error: closed and given again, and another given and closed.
+        client.close(b"n");
+        client.give(b"n", cache.intern(b"SELECT 2\0\0\0"));
+        client.give(b"m", Rc::clone(&old));
+        client.close(b"m");
+        client.close_undone();
+        client.undo();
+        client.undo();
+        client.close_undone();
+        assert_eq!(client.get(b"n").map(|statement| statement.id), Some(old.id));
+        assert!(client.get(b"m").is_none());
+        // What does take place does.
+        client.close(b"n");
+        client.close_confirmed();
+        assert!(client.is_empty());
+        assert_eq!(
+            client.name_of(old.id),
+            Some(&b"n"[..]),
+            "for an error that comes late"
+        );
     }
 
     #[test]

@@ -204,6 +204,14 @@ impl Replies {
         from_naming.any(|expect| *expect == Expect::Sync)
     }
 
+    /// Whether [`Replies::status`] is what a message sent now would find: no
+    /// ReadyForQuery of the client's is outstanding.
+    pub fn status_is_known(&self) -> bool {
+        let mut expected = self.expected.iter();
+        !expected
+            .any(|expect| matches!(expect, Expect::Sync | Expect::Query | Expect::FunctionCall))
+    }
+
     /// Answers outstanding now.
     pub fn outstanding(&self) -> usize {
         self.expected.len()

@@ -182,7 +182,11 @@ impl Session {
             statements.get(name).map(Rc::clone)
         };
         let statement = match header.tag {
-            b'Q' => Some((sql::inspect(body).first, body.to_vec())),
+            b'Q' => {
+                // The message's own NUL ends the text; a comment stands before it.
+                let text = body.strip_suffix(b"\0").unwrap_or(body);
+                Some((sql::inspect(text).first, text.to_vec()))
+            }
             b'P' => frame::split_cstr(body)
                 .map(|(_, rest)| frame::split_cstr(rest).map_or(rest, |(text, _)| text))
                 .map(|text| (sql::inspect(text).first, text.to_vec())),

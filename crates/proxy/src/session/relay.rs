@@ -141,8 +141,9 @@ impl Session {
         if waits_for_ours || full {
             return Ok(false);
         }
-        if self.unseen && server.replies.names_in_doubt() {
-            // What comes next may be about those names.
+        let in_doubt = server.replies.names_in_doubt() || !server.replies.status_is_known();
+        if self.unseen && in_doubt {
+            // What comes next depends on it.
             return Ok(false);
         }
         if self.unseen {
@@ -217,12 +218,12 @@ impl Session {
                 {
                     server.give_back();
                 } else {
-                    self.abandon(server, running);
+                    Self::abandon(server, running);
                 }
                 Step::End
             }
             Parting::Violation(text) => {
-                self.abandon(server, running);
+                Self::abandon(server, running);
                 if mid_message {
                     self.state = State::Closing;
                     return Step::Again;
@@ -253,10 +254,11 @@ impl Session {
 
     /// Closes a connection that is in the middle of something. A statement that runs
     /// is cancelled: PostgreSQL would notice the closed socket only when it writes.
-    pub(super) fn abandon(&mut self, server: LinkedServer, running: bool) {
+    pub(super) fn abandon(server: LinkedServer, running: bool) {
         if running {
-            crate::cancel::forward(&self.hub, std::rc::Rc::clone(&server.face));
+            server.see_off();
+        } else {
+            drop(server);
         }
-        drop(server);
     }
 }

@@ -80,8 +80,11 @@ impl Session {
             return Ok(Taken::Done);
         }
         if server.statements.touch(statement.id) {
+            if !server.replies.status_is_known() {
+                return Ok(Taken::NotYet);
+            }
             let failed = server.replies.status() == TransactionStatus::Failed;
-            if failed && server.replies.is_settled() && !ends_transaction(&statement) {
+            if failed && !may_end_failure(&statement) {
                 // PostgreSQL refuses it, and says so itself.
                 self.count(server, Expect::ParsePlain)?;
                 let prepared = server.statements.prepared(statement.id);
@@ -172,11 +175,12 @@ impl Session {
         };
         self.guard_sequences(server, statement.inspection.effects, splice)?;
         self.ensure_prepared(server, &statement, splice)?;
+        // Before what it does is followed: a prepared DEALLOCATE ALL forgets its own name.
+        let mut buffer = [0; 48];
+        let ours = write_name(server.statements.prepared(statement.id), &mut buffer);
         if self.count(server, Expect::Bind)? {
             self.will_run(server, statement.inspection, statement.text());
         }
-        let mut buffer = [0; 48];
-        let ours = write_name(server.statements.prepared(statement.id), &mut buffer);
         let behind_names = HEADER + portal.len() + 1 + name.len() + 1;
         let length = (header.total - 1 - name.len() + ours.len()) as u32;
         let out = splice.insert();
@@ -310,10 +314,12 @@ impl Session {
     }
 }
 
-/// Whether it is what PostgreSQL takes even in a failed transaction.
-fn ends_transaction(statement: &Statement) -> bool {
+/// Whether PostgreSQL may parse it even in a failed transaction: what ends that, wholly or
+/// to a savepoint, and a text without a statement.
+fn may_end_failure(statement: &Statement) -> bool {
+    use StatementKind::{Commit, Empty, Prepare, Rollback, Savepoint};
     let kind = statement.inspection.first;
-    matches!(kind, StatementKind::Commit | StatementKind::Rollback)
+    matches!(kind, Commit | Rollback | Savepoint | Prepare | Empty)
 }
 
 /// The statement named by the body of a Describe or Close; `None` for a portal.
