@@ -1,9 +1,9 @@
 //! A proxy in the test's own process.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pglanes_auth::Secret;
@@ -25,9 +25,17 @@ pub struct Builder {
     secrets: HashMap<String, String>,
     pg: Option<Pg>,
     port: Option<u16>,
+    lives: Duration,
 }
 
 impl Builder {
+    /// For a test that may take longer than others: its proxy lives so long.
+    #[must_use]
+    pub fn lives(mut self, limit: Duration) -> Self {
+        self.lives = limit;
+        self
+    }
+
     /// With its server connections to this port of this machine: a relay before its database, or a fake.
     #[must_use]
     pub fn upstream_port(mut self, port: u16) -> Self {
@@ -100,9 +108,10 @@ impl Builder {
         let config = self.config(self.port.unwrap_or_else(|| pg.server().port()));
         let proxy = pglanes_proxy::Proxy::start(config.clone()).expect("the proxy starts");
         let handle = proxy.handle().clone();
+        let limit = self.lives;
         let watchdog = tokio::spawn(async move {
-            tokio::time::sleep(LONGEST_TEST).await;
-            eprintln!("the test took longer than {LONGEST_TEST:?}: its proxy ends");
+            tokio::time::sleep(limit).await;
+            eprintln!("the test took longer than {limit:?}: its proxy ends");
             handle.shutdown(Duration::ZERO).await;
         });
         Proxy {
@@ -112,7 +121,7 @@ impl Builder {
             config,
             builder: self,
             watchdog,
-            checked: Cell::new(false),
+            checked: AtomicBool::new(false),
         }
     }
 }
@@ -140,7 +149,7 @@ pub struct Proxy {
     config: Config,
     builder: Builder,
     watchdog: JoinHandle<()>,
-    checked: Cell<bool>,
+    checked: AtomicBool,
 }
 
 impl Proxy {
@@ -152,6 +161,7 @@ impl Proxy {
             secrets: HashMap::new(),
             pg: None,
             port: None,
+            lives: LONGEST_TEST,
         }
     }
 
@@ -238,7 +248,7 @@ impl Proxy {
     }
 
     pub(crate) fn is_checked(&self) {
-        self.checked.set(true);
+        self.checked.store(true, Ordering::Relaxed);
     }
 }
 
@@ -255,7 +265,7 @@ impl Target for Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.watchdog.abort();
-        let checked = self.checked.get() || std::thread::panicking();
+        let checked = self.checked.load(Ordering::Relaxed) || std::thread::panicking();
         assert!(checked, "a test ends with invariants(&proxy)");
     }
 }

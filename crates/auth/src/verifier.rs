@@ -98,8 +98,9 @@ impl Verifier {
     }
 
     /// A verifier for a user nobody knows: the same for the same name and `mock_secret`, so that asking
-    /// twice does not tell that it was made up. No password fits it.
-    pub(crate) fn mock(mock_secret: &[u8; 32], user: &str) -> Self {
+    /// twice does not tell that it was made up. No password fits it. A verifier made of a plain password
+    /// takes this one's salt, so that it cannot be told from a mock either.
+    pub fn mock(mock_secret: &[u8; 32], user: &str) -> Self {
         let derive = |purpose: &[u8]| crypto::hmac(mock_secret, &[purpose, &[0], user.as_bytes()]);
         Self {
             iterations: DEFAULT_ITERATIONS,

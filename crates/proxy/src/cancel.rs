@@ -7,11 +7,15 @@ use bytes::BytesMut;
 use pglanes_wire::startup::write_cancel_request;
 
 use crate::hub::{Activity, AskedOfSession, Hub};
-use crate::server::ServerFace;
+use crate::server::{Server, ServerFace};
 use crate::upstream::dial;
 
 /// How long a cancel request may take to be delivered.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(10);
+/// How long the first cancel of a left statement has before another follows; doubles each time.
+const FIRST_PATIENCE: Duration = Duration::from_millis(20);
+/// How many cancels a left statement gets: the last after two and a half seconds.
+const MOST_TRIES: u32 = 8;
 
 /// Carries out a client's cancel request, and returns when it has arrived: the client
 /// waits for the end of its connection to know that.
@@ -28,6 +32,37 @@ pub(crate) async fn requested(hub: &Rc<Hub>, process_id: i32, secret: &[u8]) {
         Activity::Waiting => session.ask(AskedOfSession::CancelWait),
         Activity::Linked(face) => deliver(hub, &face).await,
     }
+}
+
+/// Sees a connection off whose client has left while a statement ran on it: cancels until PostgreSQL has
+/// closed it. Once is not always enough: a cancel that arrives before PostgreSQL has read the statement does
+/// nothing, and the next statement of a pipeline needs another. It keeps its slot meanwhile, so that
+/// PostgreSQL never has more connections than there are slots.
+pub(crate) async fn see_off(hub: &Rc<Hub>, server: &mut Server) {
+    // Nobody will answer them.
+    server.face.own_queries_are_over();
+    if server.face.key.is_none() {
+        return;
+    }
+    // PostgreSQL closes when it next looks for a message. Nothing is said: the last message may be cut off,
+    // and would take it for its end.
+    if server.stream.close_writing().await.is_err() {
+        send(hub, &server.face).await;
+        return;
+    }
+    let mut patience = FIRST_PATIENCE;
+    for _ in 0..MOST_TRIES {
+        send(hub, &server.face).await;
+        let closed = tokio::time::timeout(patience, server.stream.read_to_end());
+        if closed.await.is_ok() {
+            return;
+        }
+        patience *= 2;
+    }
+    tracing::warn!(
+        server = server.face.id.0,
+        "a statement whose client has left did not follow its cancel"
+    );
 }
 
 /// Cancels what runs on a server connection, in the background.
@@ -87,6 +122,8 @@ impl Drop for UnderWay {
 async fn send(hub: &Rc<Hub>, face: &ServerFace) {
     let live = hub.live();
     let delivered = tokio::time::timeout(DELIVERY_LIMIT, async {
+        // What we ask in between is no business of the client's cancel.
+        face.own_queries_over().await;
         let mut stream = dial(&live.target).await.ok()?;
         let mut request = BytesMut::new();
         write_cancel_request(&mut request, face.key.pid(), face.key.secret());

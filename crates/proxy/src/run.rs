@@ -377,7 +377,9 @@ async fn drain(hub: &Rc<Hub>, grace: Duration, requests: &mut mpsc::Receiver<Req
             () = &mut deadline => break,
             _ = look.tick() => {
                 let left = hub.sessions.borrow().len();
-                if left == 0 && hub.logins_in_flight.get() == 0 {
+                // Connections in use without a session are those whose statement is being cancelled.
+                let in_use = hub.connection_counts().2;
+                if left == 0 && hub.logins_in_flight.get() == 0 && in_use == 0 {
                     break;
                 }
             }

@@ -26,6 +26,11 @@ pub(crate) struct ServerFace {
     pub(crate) cancels_under_way: Cell<u32>,
     /// Who waits for those to arrive.
     pub(crate) cancels_done: tokio::sync::Notify,
+    /// Queries of ours that are outstanding. A cancel is meant for the client's, and waits
+    /// until these are over.
+    pub(crate) own_outstanding: Cell<u32>,
+    /// Who waits for those to be answered.
+    pub(crate) own_done: tokio::sync::Notify,
     /// Why the proxy itself cancelled the running statement: said to the client.
     pub(crate) cancelled_because: RefCell<Option<String>>,
 }
@@ -44,7 +49,13 @@ pub(crate) enum OwnQuery {
     /// The session gets its application_name back.
     Renaming,
     /// The server was asked which settings the session has made.
-    Capturing { rows: Vec<(String, String)> },
+    Capturing {
+        /// As it was asked, to be asked again.
+        sql: String,
+        /// How often it was asked before.
+        asked: u32,
+        rows: Vec<(String, String)>,
+    },
 }
 
 /// One connection to PostgreSQL, logged in.
@@ -90,7 +101,45 @@ pub(crate) enum Health {
     Dead,
 }
 
+impl ServerFace {
+    /// Nothing of ours is outstanding any more: answered, or the connection is gone.
+    pub(crate) fn own_queries_are_over(&self) {
+        self.own_outstanding.set(0);
+        self.own_done.notify_waiters();
+    }
+
+    /// Waits until no query of ours is outstanding.
+    ///
+    /// Cancel-safe: nothing is lost.
+    pub(crate) async fn own_queries_over(&self) {
+        while self.own_outstanding.get() > 0 {
+            self.own_done.notified().await;
+        }
+    }
+}
+
 impl Server {
+    /// A query of ours is sent.
+    pub(crate) fn own_asked(&mut self, own: OwnQuery) {
+        self.own.push_back(own);
+        self.face
+            .own_outstanding
+            .set(self.face.own_outstanding.get() + 1);
+        // A simple Query drops the unnamed statement.
+        self.unnamed_of = 0;
+    }
+
+    /// The oldest query of ours is answered.
+    pub(crate) fn own_answered(&mut self) -> Option<OwnQuery> {
+        let own = self.own.pop_front()?;
+        let left = self.face.own_outstanding.get().saturating_sub(1);
+        match left {
+            0 => self.face.own_queries_are_over(),
+            left => self.face.own_outstanding.set(left),
+        }
+        Some(own)
+    }
+
     /// Nothing is owed, half-read or half-sent: the only state in which it may be handed on.
     pub(crate) fn is_clean(&self) -> bool {
         self.replies.is_settled()

@@ -94,6 +94,29 @@ impl Stream {
         std::future::poll_fn(|context| self.poll_sent(context)).await
     }
 
+    /// Says no more, but still reads.
+    pub(crate) async fn close_writing(&mut self) -> io::Result<()> {
+        use tokio::io::AsyncWriteExt;
+        match self {
+            Self::Tcp(stream) => stream.shutdown().await,
+            Self::Unix(stream) => stream.shutdown().await,
+            // A TLS connection is closed whole or not at all.
+            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Reads and drops all that comes, up to the end of the stream.
+    pub(crate) async fn read_to_end(&mut self) {
+        let mut buffer = Vec::new();
+        while self
+            .read_some(&mut buffer, 16 * 1024)
+            .await
+            .is_ok_and(|read| read > 0)
+        {
+            buffer.clear();
+        }
+    }
+
     /// Waits for bytes and appends them to `buffer`, at most `most`; 0 is the end.
     pub(crate) async fn read_some(
         &mut self,

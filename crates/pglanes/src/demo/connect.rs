@@ -27,7 +27,7 @@ pub(super) async fn stay(bed: &Bed, lanes: &Lanes) -> anyhow::Result<()> {
     let config = source.load()?;
     let database = bed.loaded()?.database;
     say(&format!(
-        "It stays up. Connect through the lanes:\n{}\n  lanes     {} (a change takes effect by itself)\n{}",
+        "It stays up. Connect through the lanes:\n{}\n  lanes      {} (a change takes effect by itself)\n{}",
         how_to_connect(bed, ports)?,
         folder.file().display(),
         match bed.server() {
@@ -49,15 +49,15 @@ fn how_to_connect(bed: &Bed, ports: Ports) -> anyhow::Result<String> {
         |server| server.psql_path().display().to_string(),
     );
     let mut lines = vec![format!(
-        "  any       DATABASE_URL=postgresql://{user}@localhost:{port}/{database}"
+        "  any        DATABASE_URL=postgresql://{user}@localhost:{port}/{database}"
     )];
     for (lane, name) in [("evaluation", "ragchecker"), ("ltst", "ltst")] {
         lines.push(format!(
-            "  {lane:<10}{psql} 'postgresql://{user}@localhost:{port}/{database}?application_name={name}'"
+            "  {lane:<11}{psql} 'postgresql://{user}@localhost:{port}/{database}?application_name={name}'"
         ));
     }
     if let Some(http) = ports.http {
-        lines.push(format!("  metrics   http://127.0.0.1:{http}/metrics"));
+        lines.push(format!("  metrics    http://127.0.0.1:{http}/metrics"));
     }
     Ok(lines.join("\n"))
 }

@@ -25,6 +25,13 @@ pub(super) fn of(figures: &Figures) -> Vec<String> {
     } else {
         format!("The target, at most {TARGET}x of alone, is missed.")
     });
+    if through < 1.0 - 2.0 * NOISE || direct < 1.0 - 2.0 * NOISE {
+        lines.push(
+            "Nothing is faster beside the memory system than alone: the machine did something else meanwhile. Run it again \
+             while that is quiet."
+                .to_owned(),
+        );
+    }
     lines.extend(memory(figures));
     lines.extend(lanes(&figures.through));
     for (name, measured) in [
@@ -158,6 +165,12 @@ mod tests {
         assert!(said(41.0, 40.0, 1.0).contains("do not help here"));
         assert!(said(41.0, 48.0, 1.0).contains("make it worse"));
         assert!(said(10.1, 10.0, 1.0).contains("hardly any contention"));
+    }
+
+    #[test]
+    fn figures_of_a_busy_machine_are_doubted() {
+        assert!(said(20.0, 7.0, 1.0).contains("Run it again"));
+        assert!(!said(20.0, 10.0, 1.0).contains("Run it again"));
     }
 
     #[test]

@@ -88,5 +88,9 @@ impl Arrival {
 }
 
 fn refused(error: &StartupError) -> Turned {
+    if matches!(error, StartupError::CancelLength { .. }) {
+        // A cancel request is never answered, not even one that cannot be read.
+        return Turned::Gone;
+    }
     Turned::away(error.sqlstate(), error.to_string())
 }

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use pglanes_wire::message::{self, ErrorBody, Severity};
 use tokio::net::{TcpListener, UnixListener};
 
+use super::client::Client;
 use super::take_in;
 use crate::hub::Hub;
 use crate::stream::Stream;
@@ -91,14 +92,12 @@ fn admit(hub: &Rc<Hub>, mut stream: Stream) {
         return;
     }
     let hub = Rc::clone(hub);
-    tokio::task::spawn_local(async move {
-        let logging_in = LoggingIn::begin(&hub);
-        // Boxed: the login's future is large and short-lived, the session's small and long.
-        let session = Box::pin(take_in(Rc::clone(&hub), stream)).await;
+    // Counted now: many are accepted before the first of their tasks runs.
+    let logging_in = LoggingIn::begin(&hub);
+    let login = async move {
+        let session = take_in(hub, stream).await;
         drop(logging_in);
-        drop(hub);
-        if let Some(session) = session {
-            session.await;
-        }
-    });
+        session
+    };
+    tokio::task::spawn_local(Client::LoggingIn(Box::pin(login)));
 }

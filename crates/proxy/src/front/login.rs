@@ -1,8 +1,8 @@
 //! The client's login: who it says it is, under which aliases, and its password.
 
 use bytes::BytesMut;
+use pglanes_auth::Verifier;
 use pglanes_auth::scram_server::ScramServer;
-use pglanes_auth::{DEFAULT_ITERATIONS, StoredCredential, Verifier};
 use pglanes_config::{Authentication, NameUsed};
 use pglanes_wire::startup::Startup;
 use pglanes_wire::{frame, message};
@@ -28,7 +28,8 @@ impl Arrival {
         let must_prove =
             live.config.authentication == Authentication::ScramSha256 || user.credential.is_some();
         if must_prove {
-            let verifier = self.verifier(user.credential).await;
+            let (verifiers, secret) = (&self.hub.verifiers, &self.hub.mock_secret);
+            let verifier = verifiers.get(&startup.user, user.credential, secret).await;
             let proved = self.prove(&startup.user, verifier.as_ref()).await;
             if let Err(turned) = proved {
                 self.hub.metrics.login_failures.increment();
@@ -48,22 +49,6 @@ impl Arrival {
             self.hub.log_alias(startup, &known.user, &known.database);
         }
         Ok(known)
-    }
-
-    /// What the proof is held against. A plain password costs PBKDF2, off this thread.
-    async fn verifier(&self, credential: Option<&StoredCredential>) -> Option<Verifier> {
-        match credential? {
-            StoredCredential::Scram(verifier) => Some(verifier.clone()),
-            StoredCredential::Password(password) => {
-                let password = password.clone();
-                let mut salt = [0; 16];
-                getrandom::fill(&mut salt).ok()?;
-                let derive = move || Verifier::from_password(&password, &salt, DEFAULT_ITERATIONS);
-                tokio::task::spawn_blocking(derive).await.ok()
-            }
-            // An md5 hash cannot answer a SCRAM exchange.
-            StoredCredential::Md5(_) => None,
-        }
     }
 
     /// SCRAM-SHA-256. For an unknown user the exchange looks the same and fails.

@@ -2,13 +2,17 @@
 //! welcome, all under one deadline and with bounded buffers.
 //!
 //! - `listener`: accepting, and the limits on that
+//! - `client`: the task of one client
 //! - `first`: SSLRequest, GSSENCRequest, CancelRequest, startup
 //! - `login`: who the client is
+//! - `verifiers`: what its password is held against
 //! - `welcome`: what it is told before its first query
 
+mod client;
 mod first;
 pub(crate) mod listener;
 mod login;
+mod verifiers;
 mod welcome;
 
 use std::rc::Rc;
@@ -19,6 +23,8 @@ use pglanes_wire::message::{self, ErrorBody, Severity};
 use crate::hub::{Hub, Phase};
 use crate::session::Session;
 use crate::stream::Stream;
+
+pub(crate) use verifiers::Verifiers;
 
 /// Bytes taken from a client before it has logged in, at most: a startup packet and a
 /// password message (PostgreSQL allows 10,000 and 65,535; ours are SCRAM's, which are short).

@@ -58,12 +58,13 @@ impl Arrival {
         parameters.set("application_name", &application_name);
         let told = self.hub.parameter_sets.borrow_mut().intern(parameters);
         let initial = Settings::new([("application_name".to_owned(), application_name)]);
-        let identity = Rc::new(Identity {
+        let identity = Identity {
             user: known.user,
             database: known.database,
             pool,
             initial: self.hub.settings.borrow_mut().intern(initial),
-        });
+        };
+        let identity = self.hub.identities.borrow_mut().intern(identity);
         let registered = self.hub.sessions.borrow_mut().register(class.lane);
         let face =
             registered.ok_or_else(|| Turned::away("58000", "no randomness for a cancel key"))?;

@@ -31,6 +31,7 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::server::{Server, ServerFace};
+use crate::session::Identity;
 use crate::settings::{Interner, Settings};
 use crate::upstream::SaltedPasswords;
 
@@ -70,8 +71,11 @@ pub(crate) struct Hub {
     pub(crate) sessions: RefCell<Registry>,
     pub(crate) statements: RefCell<StatementCache<RandomState>>,
     pub(crate) settings: RefCell<Interner<Settings>>,
+    pub(crate) identities: RefCell<Interner<Identity>>,
     pub(crate) parameter_sets: RefCell<Interner<ParameterSet>>,
     pub(crate) salted_passwords: Rc<SaltedPasswords>,
+    /// What clients' passwords are held against.
+    pub(crate) verifiers: crate::front::Verifiers,
     /// Keys the mock exchange of unknown users: the same user always gets the same salt.
     pub(crate) mock_secret: [u8; 32],
     /// Cancel requests being carried to PostgreSQL.
@@ -100,8 +104,10 @@ impl Hub {
             sessions: RefCell::new(Registry::default()),
             statements: RefCell::new(StatementCache::new(UNUSED_STATEMENTS, RandomState::new())),
             settings: RefCell::new(Interner::new()),
+            identities: RefCell::new(Interner::new()),
             parameter_sets: RefCell::new(Interner::new()),
             salted_passwords: Rc::default(),
+            verifiers: crate::front::Verifiers::default(),
             mock_secret,
             cancels_in_flight: Cell::new(0),
             logins_in_flight: Cell::new(0),
@@ -127,6 +133,7 @@ impl Hub {
     pub(crate) fn set_live(self: &Rc<Self>, live: Live) {
         let policy = live.policy.clone();
         self.salted_passwords.forget();
+        self.verifiers.forget();
         *self.live.borrow_mut() = Rc::new(live);
         self.tell(Input::Reload { policy });
     }

@@ -108,6 +108,8 @@ impl Hub {
                 key: welcome.key,
                 cancels_under_way: Cell::new(0),
                 cancels_done: Notify::new(),
+                own_outstanding: Cell::new(0),
+                own_done: Notify::new(),
                 cancelled_because: RefCell::new(None),
             }),
             lane,

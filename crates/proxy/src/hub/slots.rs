@@ -38,6 +38,18 @@ impl LinkedServer {
             self.hub.give_back(server);
         }
     }
+
+    /// Its client has left while a statement runs: it is cancelled, and the connection is closed when that
+    /// has come to its end.
+    pub(crate) fn see_off(mut self) {
+        let hub = Rc::clone(&self.hub);
+        if let Some(mut server) = self.server.take() {
+            tokio::task::spawn_local(async move {
+                crate::cancel::see_off(&hub, &mut server).await;
+                hub.discard(&mut server);
+            });
+        }
+    }
 }
 
 impl Deref for LinkedServer {
@@ -135,7 +147,12 @@ impl Hub {
 
     /// Closes a connection that is in nobody's hands any more.
     pub(super) fn discard(self: &Rc<Self>, server: &mut Server) {
-        server.stream.last_words(TERMINATE);
+        if server.is_clean() {
+            // Else it could be taken for the end of a message that was cut off.
+            server.stream.last_words(TERMINATE);
+        }
+        // Nobody will answer them; a cancel that waits for them goes now.
+        server.face.own_queries_are_over();
         self.servers.borrow_mut().remove(&server.face.id);
         self.metrics.servers_closed.increment();
         self.tell(Input::Closed {

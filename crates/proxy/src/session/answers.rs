@@ -1,7 +1,6 @@
 //! What the server says, while the session has it: held against what is owed, noted
 //! where it changes what we know, and passed on as it came.
 
-use std::rc::Rc;
 use std::task::Context;
 
 use bytes::BytesMut;
@@ -241,7 +240,7 @@ impl Session {
     fn note_own(server: &mut Server, header: Frame, frame: &[u8]) {
         let Server { own, own_error, .. } = server;
         match (header.tag, own.front_mut()) {
-            (b'D', Some(OwnQuery::Capturing { rows })) => {
+            (b'D', Some(OwnQuery::Capturing { rows, .. })) => {
                 rows.extend(captured_row(&frame[HEADER..]))
             }
             (b'E', _) => {

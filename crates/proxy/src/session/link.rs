@@ -78,9 +78,7 @@ impl Session {
         sql: impl AsRef<[u8]>,
     ) -> Result<(), OutOfSync> {
         server.replies.sent(Expect::Own)?;
-        server.own.push_back(own);
-        // A simple Query drops the unnamed statement.
-        server.unnamed_of = 0;
+        server.own_asked(own);
         let mut out = BytesMut::new();
         message::query(&mut out, sql);
         server.unsent.extend_from_slice(&out);

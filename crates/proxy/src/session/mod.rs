@@ -71,8 +71,8 @@ struct Scratch {
     assembled: Vec<u8>,
 }
 
-/// Who logged in, as what.
-#[derive(Debug)]
+/// Who logged in, as what. Interned: sessions of the same kind share one.
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     /// The role at PostgreSQL.
     pub(crate) user: String,

@@ -33,9 +33,7 @@ impl Session {
         }
         server.sequences_are_ours = true;
         self.count(server, Expect::Own)?;
-        server.own.push_back(OwnQuery::Discarding);
-        // A simple Query drops the unnamed statement.
-        server.unnamed_of = 0;
+        server.own_asked(OwnQuery::Discarding);
         let mut out = BytesMut::new();
         message::query(&mut out, b"DISCARD SEQUENCES");
         splice.insert().extend_from_slice(&out);

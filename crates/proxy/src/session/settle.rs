@@ -3,7 +3,10 @@
 
 use std::rc::Rc;
 
+use pglanes_wire::error_fields::ErrorFields;
+use pglanes_wire::frame::HEADER;
 use pglanes_wire::message::TransactionStatus;
+use pglanes_wire::replies::OutOfSync;
 use pglanes_wire::sql::{self, Effects};
 
 use super::Session;
@@ -17,6 +20,9 @@ use crate::settings::{Settings, capture_query};
 /// Custom settings (those with a dot) that are followed for one session; a session
 /// that makes more is pinned.
 const MOST_CUSTOM_SETTINGS: usize = 64;
+/// How often the server is asked again for the settings after a cancel met the question. One cancel at most
+/// is on its way to a connection, so more than once is another's doing (a statement_timeout of next to nothing).
+const MOST_ASKED_AGAIN: u32 = 3;
 
 /// What is known of the session's settings since they were last asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -173,12 +179,20 @@ impl Session {
         let followed = self.settings.custom_names();
         let custom = followed.chain(self.work.custom.iter().map(String::as_str));
         let sql = capture_query(custom);
-        let capturing = OwnQuery::Capturing { rows: Vec::new() };
-        if Self::ask_ourselves(server, capturing, sql).is_ok() {
+        if Self::capture(server, sql, 0).is_ok() {
             self.work.settings = Touched::No;
             self.work.custom.clear();
         }
         Progress::Going
+    }
+
+    fn capture(server: &mut Server, sql: String, asked: u32) -> Result<(), OutOfSync> {
+        let capturing = OwnQuery::Capturing {
+            sql: sql.clone(),
+            asked,
+            rows: Vec::new(),
+        };
+        Self::ask_ourselves(server, capturing, sql)
     }
 
     /// ReadyForQuery of a query of ours.
@@ -188,7 +202,7 @@ impl Session {
         settled: bool,
     ) -> Result<Progress, Parting> {
         let failed = server.own_error.is_some();
-        let Some(own) = server.own.pop_front() else {
+        let Some(own) = server.own_answered() else {
             return Err(Parting::OutOfSync("an answer to no query of ours".into()));
         };
         match own {
@@ -202,13 +216,27 @@ impl Session {
                 Ok(Progress::Going)
             }
             OwnQuery::Discarding | OwnQuery::Renaming if !failed => Ok(Progress::Going),
-            OwnQuery::Capturing { rows } if !failed => {
+            OwnQuery::Capturing { rows, .. } if !failed => {
                 self.settings_captured(server, rows);
                 Ok(if settled {
                     self.over(server)
                 } else {
                     Progress::Going
                 })
+            }
+            // A cancel that came too late for the client's query met ours: it is asked again.
+            OwnQuery::Capturing { sql, asked, .. }
+                if met_by_cancel(server) && asked < MOST_ASKED_AGAIN =>
+            {
+                server.own_error = None;
+                let asked = Self::capture(server, sql, asked + 1);
+                asked.map_err(|error| Parting::OutOfSync(error.to_string()))?;
+                Ok(Progress::Going)
+            }
+            OwnQuery::Renaming if met_by_cancel(server) => {
+                server.own_error = None;
+                self.restore_name(server);
+                Ok(Progress::Going)
             }
             _ => Err(Parting::OutOfSync("a query of ours failed".into())),
         }
@@ -228,6 +256,13 @@ impl Session {
         server.applied = interner.intern(captured);
         self.settings = interner.intern(own);
     }
+}
+
+/// Whether what failed of ours was cancelled.
+fn met_by_cancel(server: &Server) -> bool {
+    let error = server.own_error.as_deref();
+    let fields = error.and_then(|frame| frame.get(HEADER..));
+    fields.is_some_and(|body| ErrorFields::parse(body).sqlstate() == Some("57014"))
 }
 
 #[cfg(test)]

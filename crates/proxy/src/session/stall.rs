@@ -33,8 +33,11 @@ impl Session {
     /// The limit has passed: the connection is closed and the session ends.
     pub(super) fn end_stalled(&mut self, server: LinkedServer, stall: Stall) -> Step {
         let running = !server.replies.is_settled();
-        self.abandon(server, running);
+        let mid_message = server.passing > 0;
+        Self::abandon(server, running);
         match stall {
+            // It would take the error for the rest of the row that it has a part of.
+            Stall::HalfSent if mid_message => Step::End,
             Stall::IdleInTransaction => self.fatal(
                 "25P03",
                 "terminating connection due to idle-in-transaction timeout (limits: client_idle_in_transaction)",

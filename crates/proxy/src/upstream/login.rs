@@ -1,6 +1,6 @@
 //! The proxy's own login at PostgreSQL, up to the first ReadyForQuery.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -27,6 +27,8 @@ const MOST_SALTED: usize = 1024;
 #[derive(Debug, Default)]
 pub(crate) struct SaltedPasswords {
     known: RefCell<HashMap<(String, Challenge), SaltedPassword>>,
+    /// Raised when passwords may have changed: what was begun before is not kept.
+    epoch: Cell<u64>,
 }
 
 impl SaltedPasswords {
@@ -35,6 +37,7 @@ impl SaltedPasswords {
         if let Some(known) = self.known.borrow().get(&key) {
             return known.clone();
         }
+        let epoch = self.epoch.get();
         let (secret, asked) = (password.clone(), key.1.clone());
         let derive = move || SaltedPassword::derive(&secret, &asked.salt, asked.iterations);
         let salted = match tokio::task::spawn_blocking(derive).await {
@@ -42,6 +45,9 @@ impl SaltedPasswords {
             // The runtime is ending; the result no longer matters.
             Err(_) => SaltedPassword::derive(password, &key.1.salt, key.1.iterations),
         };
+        if self.epoch.get() != epoch {
+            return salted;
+        }
         let mut known = self.known.borrow_mut();
         if known.len() >= MOST_SALTED {
             known.clear();
@@ -52,6 +58,7 @@ impl SaltedPasswords {
 
     /// Passwords may have changed.
     pub(crate) fn forget(&self) {
+        self.epoch.set(self.epoch.get() + 1);
         self.known.borrow_mut().clear();
     }
 }
