@@ -211,3 +211,16 @@ async fn half_closed_behind_a_query() {
     soon(raw.until_end()).await;
     invariants(&proxy).await;
 }
+
+/// A cancel that arrives before PostgreSQL has read the statement does nothing: one is not enough.
+#[tokio::test]
+async fn what_is_said_and_left_at_once_is_cancelled_all_the_same() {
+    let proxy = Proxy::with_slots(4).run().await;
+    for _ in 0..40 {
+        let mut raw = Raw::ready(&proxy).await;
+        raw.say(&Script::new().query("SELECT pg_sleep(600)")).await;
+        raw.say(&Script::new().query("SELECT pg_sleep(600)")).await;
+    }
+    invariants(&proxy).await;
+    nothing_runs(&proxy).await;
+}

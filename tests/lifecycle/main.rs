@@ -1,4 +1,5 @@
 //! What sessions feel of change: a reload, the proxy's end, a server that goes and comes back.
+#![allow(clippy::unwrap_used, reason = "helpers fail as the tests do")]
 
 mod backends;
 mod reload;

@@ -74,7 +74,7 @@ async fn a_full_server_makes_clients_wait_until_it_has_room() {
         .await;
         taken.clear();
     };
-    let (served, ()) = soon(async { tokio::join!(waiting, making_room) }).await;
+    let (served, ()) = soon(Box::pin(async { tokio::join!(waiting, making_room) })).await;
     assert_eq!(served, "served");
     assert!(
         metrics.open_failures.get() < 30,

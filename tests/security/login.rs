@@ -38,7 +38,7 @@ async fn log_in(proxy: &Proxy, user: &str, password: &str) -> (String, Vec<Answe
     raw.send(&startup_packet(&who)).await;
     let asked = raw.expect("R").await.remove(0);
     assert_eq!(&asked.body[..], b"\0\0\0\x0aSCRAM-SHA-256\0\0");
-    let mut scram = ScramClient::new(&Password::from(password.to_owned()), [7; 18], 1_000_000);
+    let mut scram = ScramClient::new(Password::from(password.to_owned()), [7; 18], 1_000_000);
     let first = scram.client_first();
     let length = u32::try_from(first.len()).unwrap().to_be_bytes();
     let initial = [b"SCRAM-SHA-256\0", &length[..], &first].concat();

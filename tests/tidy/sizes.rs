@@ -9,7 +9,10 @@ const LONGEST_FILE: usize = 600;
 /// The longest function, in lines from its `fn` to its closing brace.
 const LONGEST_FUNCTION: usize = 70;
 /// Functions that may be longer, by file and name, because splitting one would hide what it shows: each is a table.
-const LONG_FUNCTIONS: &[(&str, &str)] = &[];
+const LONG_FUNCTIONS: &[(&str, &str)] = &[
+    // What a reload changes of a lane: one entry a setting.
+    ("crates/config/src/reload.rs", "lane"),
+];
 
 #[test]
 fn files_are_of_one_idea() {

@@ -298,14 +298,14 @@ impl Client {
     async fn vanish(&mut self, session: &mut Session) -> After {
         let tag = self.next_tag();
         let script = match self.random.below(6) {
-            0 => Script::new().query("SELECT pg_sleep(30)"),
+            0 => Script::new().query("SELECT pg_sleep(600)"),
             1 => Script::new().query("BEGIN; SELECT 1"),
             2 => {
                 self.done.unsure += 1;
                 Script::new().query(&format!("INSERT INTO kept VALUES ('{tag}', 2)"))
             }
             3 => Script::new()
-                .run("SELECT pg_sleep(30)", &[])
+                .run("SELECT pg_sleep(600)", &[])
                 .run("SELECT 1", &[])
                 .sync(),
             4 => Script::new()
