@@ -80,6 +80,26 @@ impl Case {
     }
 }
 
+/// How a case's bytes are sent.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Whole,
+    ByteByByte,
+    CutAtRandom,
+}
+
+impl Way {
+    /// Where to cut so many bytes. Long scripts are not cut at every byte, but at uneven places.
+    fn cuts(self, random: &mut Random, length: usize) -> Vec<usize> {
+        match self {
+            Self::Whole => Vec::new(),
+            Self::ByteByByte if length <= 2000 => (1..length).collect(),
+            Self::ByteByByte => (1..length).step_by(499).collect(),
+            Self::CutAtRandom => random.cuts(length),
+        }
+    }
+}
+
 /// Holds every case against the server, at one server connection.
 pub(crate) async fn check(cases: Vec<Case>) {
     let proxy = Proxy::with_slots(1).run().await;
@@ -94,23 +114,11 @@ pub(crate) async fn check(cases: Vec<Case>) {
         let wanted = run(&pg, case, &mut |_| Vec::new()).await;
         assert!(wanted.len() > 3, "{}: no answer at all", case.name);
         let mut random = Random(number as u64 + 1);
-        let mut ways: [(&str, Box<dyn FnMut(usize) -> Vec<usize>>); 4] = [
-            ("whole", Box::new(|_| Vec::new())),
-            (
-                "byte by byte",
-                Box::new(|length| match length {
-                    0..=2000 => (1..length).collect(),
-                    _ => (1..length).step_by(499).collect(),
-                }),
-            ),
-            ("whole again", Box::new(|_| Vec::new())),
-            ("cut at random", Box::new(|length| random.cuts(length))),
-        ];
-        for (way, cuts) in &mut ways {
+        for way in [Way::Whole, Way::ByteByByte, Way::Whole, Way::CutAtRandom] {
             reset(&direct).await;
-            let got = run(&proxy, case, cuts).await;
+            let got = run(&proxy, case, &mut |length| way.cuts(&mut random, length)).await;
             if let Some(difference) = difference(&wanted, &got) {
-                differences.push(format!("{}, {way}: {difference}", case.name));
+                differences.push(format!("{}, {way:?}: {difference}", case.name));
                 break;
             }
         }

@@ -1,4 +1,5 @@
 //! What clients and the proxy say to each other, message by message, held against what the server itself says.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod differential;
 mod flow;
