@@ -6,3 +6,4 @@ mod flow;
 mod prepared;
 mod scripts;
 mod startup;
+mod versions;

@@ -82,6 +82,15 @@ pub struct ProtocolVersion {
 }
 
 impl ProtocolVersion {
+    /// Bytes of secret in the cancel key of a session of this version.
+    pub fn cancel_secret(self) -> usize {
+        if self.code() >= PROTOCOL_3_2 {
+            cancel_key::SECRET_3_2
+        } else {
+            cancel_key::SECRET_3_0
+        }
+    }
+
     /// The version as one number, as it is sent.
     pub fn code(self) -> i32 {
         (i32::from(self.major) << 16) | i32::from(self.minor)
@@ -242,6 +251,9 @@ impl<'a> Given<'a> {
         for (name, value) in self.settings {
             set(&mut parameters, name, value);
         }
+        if let Some((name, _)) = parameters.iter().find(|(name, _)| is_reserved(name)) {
+            return Err(StartupError::NotASetting(name.clone()));
+        }
         let database = if self.database.is_empty() {
             self.user
         } else {
@@ -256,6 +268,19 @@ impl<'a> Given<'a> {
             unknown_options: self.unknown_options,
         })
     }
+}
+
+/// Whether a name means something else in a startup packet. As a setting it would be passed on
+/// as that: a client let in as one user could be another one at the server.
+fn is_reserved(name: &str) -> bool {
+    let exact = ["user", "database", "options", "replication"];
+    let option = name
+        .get(..5)
+        .is_some_and(|start| start.eq_ignore_ascii_case("_pq_."));
+    option
+        || exact
+            .iter()
+            .any(|reserved| name.eq_ignore_ascii_case(reserved))
 }
 
 /// Sets a value, over an earlier one of the same name.

@@ -101,6 +101,11 @@ impl Builder {
         self
     }
 
+    pub(super) fn version_if(mut self, version: Option<Version>) -> Builder {
+        self.version = version;
+        self
+    }
+
     /// The server's `max_connections` (PostgreSQL's default: 100).
     #[must_use]
     pub fn max_connections(self, connections: u32) -> Builder {

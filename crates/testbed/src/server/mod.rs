@@ -217,7 +217,8 @@ impl Postgres {
 }
 
 /// One server for the whole process, started by whoever asks first, for tests that change nothing outside a database of
-/// their own ([`Postgres::fresh_database`]). It takes 200 connections.
+/// their own ([`Postgres::fresh_database`]). It takes 200 connections. `PGLANES_TEST_VERSION` (14 to 18) asks for a version, as
+/// [`Builder::version`] does.
 ///
 /// # Errors
 /// The error of the first start, as text, for everyone who asks.
@@ -226,7 +227,13 @@ pub fn shared() -> Result<&'static Postgres, TestbedError> {
     static SHARED: OnceLock<Result<Postgres, String>> = OnceLock::new();
     SHARED
         .get_or_init(|| {
+            let asked = std::env::var("PGLANES_TEST_VERSION").ok();
+            let major = asked.and_then(|version| version.parse().ok());
+            let version = crate::Version::ALL
+                .into_iter()
+                .find(|version| Some(version.major()) == major);
             Postgres::builder()
+                .version_if(version)
                 .max_connections(200)
                 .start()
                 .map_err(|error| error.to_string())

@@ -51,6 +51,10 @@ pub enum StartupError {
     /// A setting in `options` without `=value`.
     #[error("{0} requires a value")]
     ValueMissing(String),
+    /// A setting with a name that means something else at startup, such as `USER` or
+    /// `options=-cuser=...`: no PostgreSQL has a setting of that name.
+    #[error("unrecognized configuration parameter \"{0}\"")]
+    NotASetting(String),
     /// More settings than any client has use for.
     #[error("startup packet with more than {MAX_STARTUP_PARAMETERS} settings")]
     TooManyParameters,
@@ -65,6 +69,7 @@ impl StartupError {
             Self::NoUser => "28000",
             Self::NotUtf8 => "22021",
             Self::Replication(_) => "22023",
+            Self::NotASetting(_) => "42704",
             Self::Argument(_) | Self::ValueMissing(_) => "42601",
             Self::TooManyParameters => "54000",
         }

@@ -33,6 +33,36 @@ fn options(value: &str) -> Result<Vec<(String, String)>, StartupError> {
 }
 
 #[test]
+fn another_user_cannot_be_smuggled_in_as_a_setting() {
+    for name in [
+        "user",
+        "USER",
+        "Database",
+        "replication",
+        "options",
+        "_pq_.x",
+        "_PQ_.x",
+    ] {
+        let given = options(&format!("-c {name}=postgres"));
+        assert_eq!(given, Err(StartupError::NotASetting(name.to_owned())));
+    }
+    let body = b"user\0u\0USER\0postgres\0\0";
+    assert_eq!(
+        startup(body),
+        Err(StartupError::NotASetting("USER".to_owned()))
+    );
+    assert_eq!(StartupError::NotASetting(String::new()).sqlstate(), "42704");
+}
+
+#[test]
+fn cancel_secrets_grow_with_the_protocol() {
+    for (minor, length) in [(0, 4), (1, 4), (2, 32), (9999, 32)] {
+        let version = ProtocolVersion { major: 3, minor };
+        assert_eq!(version.cancel_secret(), length);
+    }
+}
+
+#[test]
 fn requests_without_a_user() {
     let ssl = [packet(SSL_REQUEST, &[]), vec![0x16, 3, 1]].concat();
     assert_eq!(parse_first(&ssl), Ok(Some((First::Ssl, 8))));
