@@ -9,8 +9,12 @@ use pglanes_testbed::{Postgres, TestbedError, Version};
 /// How long one version may take; the comparison itself takes half a minute.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// One version at a time: each comparison has as many sessions as a machine can do with.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Runs this program's comparison anew, in a process of its own, before a server of this version.
 async fn check(version: Version) {
+    let _turn = TURN.lock().await;
     let started = tokio::task::spawn_blocking(move || Postgres::builder().version(version).start());
     match started.await.unwrap() {
         Ok(_) => {}
