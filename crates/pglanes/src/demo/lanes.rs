@@ -1,7 +1,7 @@
 //! The lanes.yaml of a demo, and the proxy that runs by it.
 //!
-//! The lanes and throttles are those of config/lanes.yaml with one more, or of a file of the user's; only where to listen and
-//! where PostgreSQL is are the demo's own.
+//! The lanes and throttles are those of config/lanes.yaml, or of a file of the user's; only where to listen and where
+//! PostgreSQL is are the demo's own.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
@@ -18,17 +18,6 @@ use serde::Serialize;
 
 /// The file beside a demo's lanes.yaml that holds PostgreSQL's password, if there is one.
 const SECRET: &str = "postgres.secret";
-
-/// What the demo adds to config/lanes.yaml. A low CPU priority keeps the memory system's processes at PostgreSQL out of the
-/// evaluation's way, but neither its clients nor the proxy's work for them: fewer slots do. Measured by benches/contention on
-/// two cores: an evaluation of 1.7 to 2.4 times its time alone without it, 1.1 times with two slots, 1.4 with three.
-const YIELDS: &str = "
-  - name: the memory system yields to evaluation
-    while: { lane: evaluation, is: busy, linger: 2s }
-    lane: ltst
-    slots: 2
-    running: finish
-";
 
 /// Where PostgreSQL is, for the proxy.
 #[derive(Clone)]
@@ -88,11 +77,11 @@ pub struct Lanes {
 }
 
 impl Default for Lanes {
-    /// Those of config/lanes.yaml, whose last section is its throttles, and one throttle more.
+    /// Those of config/lanes.yaml.
     fn default() -> Lanes {
         Lanes {
             name: "the demo's lanes.yaml".to_owned(),
-            source: format!("{}{YIELDS}", DEFAULT_FILE.trim_end()),
+            source: DEFAULT_FILE.to_owned(),
         }
     }
 }
