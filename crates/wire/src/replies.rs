@@ -270,11 +270,13 @@ impl Replies {
     pub fn copy_ended(&mut self) {
         match self.copy_in {
             CopyIn::Running => self.copy_in = CopyIn::Ended,
-            CopyIn::Ended => {}
-            // Sent ahead of the server's CopyInResponse, or too late: the marker tells
-            // which Syncs came before it should the response still arrive.
-            CopyIn::No if !self.expected.is_empty() => self.expected.push_back(Expect::CopyEnd),
-            CopyIn::No => {}
+            // Sent ahead of the server's CopyInResponse (of a second COPY in one Query, it
+            // may be), or too late: the marker tells which Syncs came before it should the
+            // response still arrive.
+            CopyIn::No | CopyIn::Ended if !self.expected.is_empty() => {
+                self.expected.push_back(Expect::CopyEnd);
+            }
+            CopyIn::No | CopyIn::Ended => {}
         }
     }
 

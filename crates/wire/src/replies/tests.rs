@@ -189,3 +189,25 @@ fn an_error_settles_what_was_in_doubt() {
         [Undone::ClientClose]
     );
 }
+
+#[test]
+fn a_second_copy_of_one_query_may_be_ended_before_it_is_granted() {
+    let mut replies = replies(&[Expect::Query]);
+    replies.received(b'G', 0).expect("in step");
+    replies.copy_ended();
+    replies.copy_ended();
+    replies.received(b'C', 0).expect("in step");
+    replies.received(b'G', 0).expect("in step");
+    assert!(!replies.is_copying_in());
+    assert_eq!(
+        replies.sent(Expect::Sync),
+        Ok(true),
+        "the server answers it"
+    );
+    replies.received(b'C', 0).expect("in step");
+    assert_eq!(
+        replies.received(b'Z', b'I'),
+        Ok(Reply::Ready { settled: false })
+    );
+    assert_eq!(replies.received(b'Z', b'I'), Ok(SETTLED));
+}
