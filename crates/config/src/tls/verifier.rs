@@ -94,6 +94,8 @@ impl ServerCertVerifier for Verifier {
         match names {
             Names::Any => Ok(ServerCertVerified::assertion()),
             Names::Host if is_named(end_entity, server_name) => Ok(ServerCertVerified::assertion()),
+            // The first error tells the names that would have been right.
+            Names::Host if is_name_error(&error) => Err(error),
             Names::Host => Err(CertificateError::NotValidForName.into()),
         }
     }
