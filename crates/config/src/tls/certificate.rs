@@ -109,13 +109,16 @@ impl Hash {
 
 /// The channel binding data of a server's certificate (RFC 5929, section 4.1): its hash, by the hash of its own
 /// signature. `None` where that signature has none (Ed25519), for which no binding is defined.
-pub fn tls_server_end_point(certificate: &[u8]) -> Option<ChannelBinding> {
+pub fn certificate_hash(certificate: &[u8]) -> Option<Vec<u8>> {
     let mut parts = Values(Values(certificate).expect(SEQUENCE)?);
     parts.expect(SEQUENCE)?;
     let hash = Hash::of_signature(parts.expect(SEQUENCE)?)?;
-    Some(ChannelBinding::tls_server_end_point(
-        hash.digest(certificate),
-    ))
+    Some(hash.digest(certificate))
+}
+
+/// The same, as SCRAM-SHA-256-PLUS takes it.
+pub fn tls_server_end_point(certificate: &[u8]) -> Option<ChannelBinding> {
+    certificate_hash(certificate).map(ChannelBinding::tls_server_end_point)
 }
 
 /// The parts of a certificate behind its validity: subject, key, extensions.

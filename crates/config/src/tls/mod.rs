@@ -25,7 +25,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use thiserror::Error;
 
-pub use certificate::{common_name, tls_server_end_point};
+pub use certificate::{certificate_hash, common_name, tls_server_end_point};
 pub use listen::{ClientCertificates, ListenTls, LoadedListenTls, TlsDemand};
 pub use upstream::{
     BindChannel, ClientIdentity, LoadedUpstreamTls, Negotiation, Roots, TlsMode, UpstreamTls,

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pglanes_auth::ChannelBinding;
 use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
 
@@ -92,13 +91,6 @@ pub enum BindChannel {
 pub struct LoadedUpstreamTls {
     /// For each handshake.
     pub config: Arc<ClientConfig>,
-}
-
-impl LoadedUpstreamTls {
-    /// The channel binding data of the certificate that a server showed.
-    pub fn channel_binding(&self, certificate: &[u8]) -> Option<ChannelBinding> {
-        super::tls_server_end_point(certificate)
-    }
 }
 
 impl TlsMode {
