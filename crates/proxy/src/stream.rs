@@ -105,7 +105,7 @@ impl Stream {
             Self::Tcp(stream) => stream.shutdown().await,
             Self::Unix(stream) => stream.shutdown().await,
             // A TLS connection is closed whole or not at all.
-            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Tls(_) | Self::Closed => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
