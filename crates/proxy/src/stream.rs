@@ -104,8 +104,8 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.shutdown().await,
             Self::Unix(stream) => stream.shutdown().await,
-            // A TLS connection is closed whole or not at all.
-            Self::Tls(_) | Self::Closed => Err(io::ErrorKind::Unsupported.into()),
+            Self::Tls(channel) => channel.close_writing().await,
+            Self::Closed => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 

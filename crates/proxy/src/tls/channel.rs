@@ -120,6 +120,12 @@ impl Channel {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
+    /// Says close_notify and ends the socket's writing side, but still reads.
+    pub(crate) async fn close_writing(&mut self) -> io::Result<()> {
+        use tokio::io::AsyncWriteExt;
+        self.stream.shutdown().await
+    }
+
     /// Sends what can be sent of `bytes` without waiting.
     pub(crate) fn last_words(&mut self, bytes: &[u8]) {
         // A peer that is gone, or that does not read, misses them.
