@@ -18,7 +18,9 @@ type Answer = Box<dyn FnOnce(&[u8]) -> Vec<u8> + Send>;
 
 /// One thing that the fake does.
 pub enum Step {
-    /// Reads a startup packet.
+    /// Reads a request for TLS, to be answered by the script.
+    Request,
+    /// Reads a startup packet; a request for TLS before it is answered that there is none.
     Startup,
     /// Reads one message, which must be of this type.
     Read(u8),
@@ -35,6 +37,7 @@ pub enum Step {
 impl fmt::Debug for Step {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Step::Request => formatter.write_str("Request"),
             Step::Startup => formatter.write_str("Startup"),
             Step::Read(tag) => write!(formatter, "Read({:?})", char::from(*tag)),
             Step::Say(bytes) => write!(formatter, "Say({} bytes)", bytes.len()),
@@ -105,10 +108,15 @@ async fn play(number: usize, mut stream: TcpStream, script: Vec<Step>) {
     for step in script {
         let shown = format!("connection {number}, {step:?}");
         match step {
+            Step::Request => {
+                let version = startup(&mut stream, &mut held, &shown).await;
+                assert_eq!(version, SSL_REQUEST, "{shown}");
+            }
             Step::Startup => {
-                let length = read_to(&mut stream, &mut held, 4, &shown).await;
-                let length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]);
-                read_to(&mut stream, &mut held, length as usize - 4, &shown).await;
+                // It has no TLS, as it says to who asks first.
+                while startup(&mut stream, &mut held, &shown).await == SSL_REQUEST {
+                    soon(stream.write_all(b"N")).await.expect("a reader");
+                }
             }
             Step::Read(tag) => {
                 let header = loop {
@@ -135,6 +143,17 @@ async fn play(number: usize, mut stream: TcpStream, script: Vec<Step>) {
             Step::Close => return,
         }
     }
+}
+
+/// What stands in the place of the version in SSLRequest.
+const SSL_REQUEST: [u8; 4] = 80_877_103_u32.to_be_bytes();
+
+/// Reads a packet without a type, and gives the version in it.
+async fn startup(stream: &mut TcpStream, held: &mut BytesMut, shown: &str) -> [u8; 4] {
+    let length = read_to(stream, held, 4, shown).await;
+    let length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]);
+    let body = read_to(stream, held, length as usize - 4, shown).await;
+    [body[0], body[1], body[2], body[3]]
 }
 
 /// The next `count` bytes.

@@ -30,6 +30,7 @@ mod proxy;
 mod psql;
 mod raw;
 mod script;
+mod tls;
 mod toxic;
 
 use std::future::Future;
@@ -45,6 +46,7 @@ pub use proxy::{Builder, Proxy};
 pub use psql::{Output, psql, run};
 pub use raw::{Raw, Welcome, startup_packet};
 pub use script::Script;
+pub use tls::{Begin, Certificates, raw_over, tls_connect};
 pub use toxic::{Direction, Relay, Toxic};
 
 /// How long anything that should happen may take: long enough for a loaded machine, so that only what never happens fails.

@@ -22,6 +22,7 @@ const LONGEST_TEST: Duration = Duration::from_secs(100);
 pub struct Builder {
     fragment: String,
     upstream: String,
+    parameters: String,
     secrets: HashMap<String, String>,
     pg: Option<Pg>,
     port: Option<u16>,
@@ -63,6 +64,14 @@ impl Builder {
         self
     }
 
+    /// Parameters of the upstream's URL, such as `sslmode=require`. Unless they are said there is no TLS, so that what
+    /// stands between counts no bytes but the protocol's.
+    #[must_use]
+    pub fn parameters(mut self, parameters: &str) -> Self {
+        parameters.clone_into(&mut self.parameters);
+        self
+    }
+
     /// A variable that `{ env: NAME }` finds; the process's own environment is not looked at.
     #[must_use]
     pub fn secret(mut self, name: &str, value: &str) -> Self {
@@ -87,8 +96,8 @@ impl Builder {
             false => "  slots: 10\n",
         };
         let text = format!(
-            "listen: 127.0.0.1:0\nhttp: off\nupstream:\n  url: postgresql://127.0.0.1:{port}\n{slots}{}{}\n",
-            self.upstream, self.fragment
+            "listen: 127.0.0.1:0\nhttp: off\nupstream:\n  url: postgresql://127.0.0.1:{port}/?{}\n{slots}{}{}\n",
+            self.parameters, self.upstream, self.fragment
         );
         match pglanes_config::parse("lanes.yaml", &text, &Known(&self.secrets)) {
             Ok(config) => config,
@@ -134,8 +143,8 @@ impl Surroundings for Known<'_> {
         self.0.get(name).cloned().map(Secret::new)
     }
 
-    fn secret_file(&self, _: &Path) -> Result<Secret<String>, String> {
-        Err("tests have variables only".to_owned())
+    fn secret_file(&self, path: &Path) -> Result<Secret<String>, String> {
+        pglanes_config::Process::default().secret_file(path)
     }
 }
 
@@ -158,6 +167,7 @@ impl Proxy {
         Builder {
             fragment: fragment.to_owned(),
             upstream: String::new(),
+            parameters: "sslmode=disable".to_owned(),
             secrets: HashMap::new(),
             pg: None,
             port: None,

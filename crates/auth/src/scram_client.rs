@@ -67,8 +67,18 @@ pub struct ScramClient {
     credential: ClientCredential,
     nonce: String,
     max_iterations: u32,
-    channel_binding: Option<ChannelBinding>,
+    binding: Binding,
     state: State,
+}
+
+/// What the client says of channel binding.
+enum Binding {
+    /// It can not.
+    Unsupported,
+    /// It could, and the server does not offer it.
+    NotOffered,
+    /// This exchange is bound.
+    To(ChannelBinding),
 }
 
 /// How far the exchange is.
@@ -114,7 +124,7 @@ impl ScramClient {
             credential: credential.into(),
             nonce: STANDARD.encode(nonce_random),
             max_iterations,
-            channel_binding: None,
+            binding: Binding::Unsupported,
             state: State::Start,
         }
     }
@@ -123,15 +133,23 @@ impl ScramClient {
     /// [`SCRAM_SHA_256_PLUS`].
     #[must_use]
     pub fn with_channel_binding(mut self, channel_binding: ChannelBinding) -> Self {
-        self.channel_binding = Some(channel_binding);
+        self.binding = Binding::To(channel_binding);
+        self
+    }
+
+    /// Says that the exchange would have been bound to its TLS connection, had the server offered
+    /// [`SCRAM_SHA_256_PLUS`]: a server that did offer it then knows that somebody took the offer away.
+    #[must_use]
+    pub fn without_offered_channel_binding(mut self) -> Self {
+        self.binding = Binding::NotOffered;
         self
     }
 
     /// The mechanism to name in SASLInitialResponse.
     pub fn mechanism(&self) -> &'static str {
-        match self.channel_binding {
-            Some(_) => SCRAM_SHA_256_PLUS,
-            None => SCRAM_SHA_256,
+        match self.binding {
+            Binding::To(_) => SCRAM_SHA_256_PLUS,
+            Binding::Unsupported | Binding::NotOffered => SCRAM_SHA_256,
         }
     }
 
@@ -142,9 +160,10 @@ impl ScramClient {
     }
 
     fn gs2_header(&self) -> &'static str {
-        match self.channel_binding {
-            Some(_) => BOUND_HEADER,
-            None => "n,,",
+        match self.binding {
+            Binding::To(_) => BOUND_HEADER,
+            Binding::NotOffered => "y,,",
+            Binding::Unsupported => "n,,",
         }
     }
 
@@ -236,9 +255,9 @@ impl ScramClient {
             return Err(ScramError::OutOfOrder);
         };
         let keys = keys.into();
-        let binding = match &self.channel_binding {
-            Some(channel_binding) => channel_binding.encoded(),
-            None => STANDARD.encode(self.gs2_header()),
+        let binding = match &self.binding {
+            Binding::To(channel_binding) => channel_binding.encoded(),
+            Binding::Unsupported | Binding::NotOffered => STANDARD.encode(self.gs2_header()),
         };
         let without_proof = format!("c={binding},r={nonce}");
         let signed = [

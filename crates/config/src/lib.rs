@@ -1,7 +1,7 @@
 //! lanes.yaml: as written, validated, and turned into policy.
 //!
 //! What it is: one file read into a tree that knows where everything stands (`yaml`, `reader`), taken into a model (`read`),
-//! checked as a whole (`validate`), and turned into what others keep: a scheduler's policy and a classifier (`policy`), the
+//! checked as a whole (`validate`, with the certificates and keys it names: [`mod@tls`]), and turned into what others keep: a scheduler's policy and a classifier (`policy`), the
 //! difference that a reload makes ([`Difference`]), what memory the lanes may take, and the [`mod@reference`] of all keys.
 //! What it is not: it opens no socket, asks no server, and watches no file.
 //!
@@ -30,6 +30,7 @@ mod suggest;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 mod units;
 mod url;
 mod validate;
@@ -51,13 +52,17 @@ pub use lane::{
 pub use memory::LaneMemory;
 pub use model::{
     Authentication, Config, Database, Limits, ListenAddress, LogFormat, LogLevel, Logging,
-    NameUsed, Reload, RemoteClients, ResolvedUser, Tls, UnixSocket, Upstream, UpstreamAddress,
-    User, UserAlias, socket_name,
+    NameUsed, Reload, RemoteClients, ResolvedUser, UnixSocket, Upstream, UpstreamAddress, User,
+    UserAlias, socket_name,
 };
 pub use policy::LaneIndex;
 pub use read::{MAXIMUM_LANES, MAXIMUM_NAMES, MAXIMUM_RULES, MAXIMUM_THROTTLES};
 pub use reload::{Change, Difference, Takes, shown_setting};
 pub use secrets::{Process, Surroundings};
+pub use tls::{
+    BindChannel, ClientCertificates, ClientIdentity, ListenTls, LoadedListenTls, LoadedUpstreamTls,
+    Negotiation, Roots, TlsDemand, TlsError, TlsMode, UpstreamTls,
+};
 pub use yaml::MAXIMUM_FILE_BYTES;
 
 use diagnostic::Text;

@@ -8,6 +8,7 @@ use pglanes_auth::{Secret, StoredCredential};
 
 use crate::diagnostic::Diagnostic;
 use crate::lane::{Lane, Throttle};
+use crate::tls::{ListenTls, UpstreamTls};
 
 /// A lanes.yaml, understood. Its `Debug` shows no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Config {
     pub remote: RemoteClients,
     /// The server behind the lanes.
     pub upstream: Upstream,
+    /// TLS for clients; `None` is off.
+    pub tls: Option<ListenTls>,
     /// How clients prove who they are.
     pub authentication: Authentication,
     /// Databases with aliases.
@@ -67,8 +70,8 @@ pub struct Upstream {
     pub address: UpstreamAddress,
     /// Whether its unix socket is looked for.
     pub unix_socket: UnixSocket,
-    /// Whether TLS is tried.
-    pub tls: Tls,
+    /// TLS over TCP; a unix socket never has it.
+    pub tls: UpstreamTls,
     /// Server connections of all lanes together.
     pub slots: u32,
     /// How long opening one may take.
@@ -103,21 +106,12 @@ pub enum UpstreamAddress {
 /// Whether a server that is named by host is reached through a unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnixSocket {
-    /// Where the host is this machine and a socket is there.
+    /// Where the host is this machine, a socket is there, and the URL does not insist on TLS.
     Auto,
     /// Never.
     Off,
     /// Through this directory, or this socket.
     Path(PathBuf),
-}
-
-/// TLS to the server. More than `Prefer` is not supported yet and is refused by the reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// Not asked for.
-    Disable,
-    /// Used if there is support on both sides; today that is never.
-    Prefer,
 }
 
 impl Upstream {
@@ -129,6 +123,10 @@ impl Upstream {
                 vec![directory.join(socket_name(*port))]
             }
             (UpstreamAddress::Tcp { .. }, UnixSocket::Off) => Vec::new(),
+            // Who asked for TLS is not given a socket that was merely found.
+            (UpstreamAddress::Tcp { .. }, UnixSocket::Auto) if self.tls.mode.is_required() => {
+                Vec::new()
+            }
             (UpstreamAddress::Tcp { port, .. }, UnixSocket::Path(path)) => {
                 let is_socket = path
                     .file_name()

@@ -46,7 +46,7 @@ pub const ENTRIES: &[Entry] = &[
         "allow_remote",
         "true or false",
         "false",
-        "allows addresses that are not loopback; needs scram-sha-256",
+        "allows addresses that are not loopback; needs scram-sha-256, and should have tls",
     ),
     entry(
         "upstream",
@@ -58,7 +58,8 @@ pub const ENTRIES: &[Entry] = &[
         "upstream.url",
         "URL",
         "postgresql://localhost:5432",
-        "the server's address; user, password and a unix socket directory as the host are accepted",
+        "the server's address; user, password, a unix socket directory as the host, and libpq's sslmode, sslrootcert, \
+         sslcert, sslkey, sslnegotiation and channel_binding are accepted",
     ),
     entry(
         "upstream.slots",
@@ -95,6 +96,42 @@ pub const ENTRIES: &[Entry] = &[
         "auto, off or path",
         "auto",
         "auto: a local server is reached through its unix socket where there is one",
+    ),
+    entry(
+        "tls",
+        "section",
+        "off",
+        "TLS for clients, on every TCP address of listen; changed files take effect by themselves",
+    ),
+    entry(
+        "tls.certificate",
+        "path",
+        "",
+        "the certificate in PEM, followed by its chain",
+    ),
+    entry(
+        "tls.key",
+        "path",
+        "",
+        "its key in PEM, not encrypted, readable by its owner alone",
+    ),
+    entry(
+        "tls.client_ca",
+        "path",
+        "none",
+        "the authorities whose signature clients' certificates must bear; without it none is asked for",
+    ),
+    entry(
+        "tls.client_certificates",
+        "require or request",
+        "require",
+        "request lets clients do without a certificate; beside client_ca",
+    ),
+    entry(
+        "tls.mode",
+        "allow or require",
+        "allow",
+        "require refuses logins over TCP without TLS; unix sockets are exempt",
     ),
     entry("auth", "section", "", "how clients prove who they are"),
     entry(

@@ -113,6 +113,7 @@ impl Difference {
             &(&before.user, &before.database),
             &(&after.user, &after.database),
         );
+        self.debugged(Takes::Live, "tls", &old.tls, &new.tls);
         self.shown(Takes::Live, "upstream.slots", before.slots, after.slots);
         self.debugged(
             Takes::Live,

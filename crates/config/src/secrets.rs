@@ -13,7 +13,9 @@ use crate::reader::{Reading, Section};
 use crate::yaml::{Node, Value};
 
 /// The largest secret that is read from a file, in bytes.
-const MAXIMUM_SECRET_BYTES: u64 = 4096;
+const MAXIMUM_SECRET_BYTES: u64 = 16 * 1024;
+/// The largest file of certificates that is read, in bytes: the bundle of all public authorities has a quarter of that.
+const MAXIMUM_CERTIFICATE_BYTES: u64 = 1024 * 1024;
 
 /// The world that a lanes.yaml refers to. [`Process`] is the real one; tests bring their own.
 pub trait Surroundings {
@@ -25,6 +27,35 @@ pub trait Surroundings {
     /// # Errors
     /// Why it cannot be used, in words that do not repeat its content.
     fn secret_file(&self, path: &Path) -> Result<Secret<String>, String>;
+
+    /// The bytes of a certificate's file.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn certificate_file(&self, path: &Path) -> Result<Vec<u8>, String> {
+        bounded_file(path)
+    }
+
+    /// Where a path of the file leads, for who reads it later.
+    fn resolved(&self, path: &Path) -> PathBuf {
+        path.to_path_buf()
+    }
+}
+
+fn bounded_file(path: &Path) -> Result<Vec<u8>, String> {
+    let shown = path.display();
+    let file = File::open(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    let mut bytes = Vec::new();
+    let read = file
+        .take(MAXIMUM_CERTIFICATE_BYTES + 1)
+        .read_to_end(&mut bytes);
+    read.map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    if bytes.len() as u64 > MAXIMUM_CERTIFICATE_BYTES {
+        return Err(format!(
+            "{shown} has more than {MAXIMUM_CERTIFICATE_BYTES} bytes; it is not a certificate"
+        ));
+    }
+    Ok(bytes)
 }
 
 /// This process: its environment, and files relative to where lanes.yaml lies.
@@ -35,6 +66,14 @@ pub struct Process {
 }
 
 impl Surroundings for Process {
+    fn certificate_file(&self, path: &Path) -> Result<Vec<u8>, String> {
+        bounded_file(&self.resolved(path))
+    }
+
+    fn resolved(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+
     fn variable(&self, name: &str) -> Option<Secret<String>> {
         std::env::var(name).ok().map(Secret::new)
     }
@@ -59,7 +98,7 @@ impl Surroundings for Process {
         read.map_err(|_| format!("{shown} is not text in UTF-8"))?;
         if text.expose().len() as u64 > MAXIMUM_SECRET_BYTES {
             return Err(format!(
-                "{shown} has more than {MAXIMUM_SECRET_BYTES} bytes; it is not a password"
+                "{shown} has more than {MAXIMUM_SECRET_BYTES} bytes; it is neither a password nor a key"
             ));
         }
         Ok(text)

@@ -43,8 +43,12 @@ impl Surroundings for World {
     fn secret_file(&self, path: &Path) -> Result<Secret<String>, String> {
         match path.to_str() {
             Some("canary.secret") => Ok(Secret::new(format!("{CANARY}-file\n"))),
-            _ => Err(format!("{} cannot be read: no such file", path.display())),
+            _ => crate::tls::testing::Certificates.secret_file(path),
         }
+    }
+
+    fn certificate_file(&self, path: &Path) -> Result<Vec<u8>, String> {
+        crate::tls::testing::Certificates.certificate_file(path)
     }
 }
 
@@ -78,6 +82,7 @@ upstream:
   connect_timeout: 2s
   password: { env: CANARY_1 }
   unix_socket: off
+tls: { certificate: server.crt, key: server.key, client_ca: ca.crt, client_certificates: request, mode: require }
 auth: { method: scram-sha-256 }
 databases:
   real: { aliases: [old, older] }

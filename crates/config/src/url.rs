@@ -1,10 +1,13 @@
 //! PostgreSQL connection URLs, as libpq reads them ("Connection URIs" in its documentation): the parts that a proxy
 //! can use. What it cannot honour is refused rather than ignored.
 
+mod tls_parameters;
+
 use pglanes_auth::Secret;
 
-use crate::model::{Tls, UpstreamAddress};
+use crate::model::UpstreamAddress;
 use crate::suggest::nearest;
+use crate::tls::UpstreamTls;
 
 /// A connection URL's parts. No secret shows in its `Debug`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,10 +16,22 @@ pub(crate) struct ConnectionUrl {
     pub(crate) user: Option<String>,
     pub(crate) password: Option<Secret<String>>,
     pub(crate) database: Option<String>,
-    pub(crate) tls: Tls,
+    pub(crate) tls: UpstreamTls,
 }
 
-const PARAMETERS: [&str; 6] = ["host", "port", "user", "password", "dbname", "sslmode"];
+const PARAMETERS: [&str; 11] = [
+    "host",
+    "port",
+    "user",
+    "password",
+    "dbname",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "sslnegotiation",
+    "channel_binding",
+];
 
 /// What was gathered before it is judged.
 #[derive(Default)]
@@ -26,7 +41,7 @@ struct Parts {
     user: Option<String>,
     password: Option<Secret<String>>,
     database: Option<String>,
-    sslmode: Option<String>,
+    tls: tls_parameters::Written,
 }
 
 /// Reads a URL; the error says what would be right and repeats nothing that may be a password.
@@ -73,7 +88,12 @@ fn parameter(parts: &mut Parts, pair: &str) -> Result<(), String> {
         "port" => &mut parts.port,
         "user" => &mut parts.user,
         "dbname" => &mut parts.database,
-        "sslmode" => &mut parts.sslmode,
+        "sslmode" => &mut parts.tls.mode,
+        "sslrootcert" => &mut parts.tls.roots,
+        "sslcert" => &mut parts.tls.certificate,
+        "sslkey" => &mut parts.tls.key,
+        "sslnegotiation" => &mut parts.tls.negotiation,
+        "channel_binding" => &mut parts.tls.channel_binding,
         "password" => {
             parts.password = filled(value).map(Secret::new);
             return Ok(());
@@ -119,17 +139,7 @@ fn judged(parts: Parts) -> Result<ConnectionUrl, String> {
     } else {
         UpstreamAddress::Tcp { host, port }
     };
-    let tls = match parts.sslmode.as_deref() {
-        None | Some("prefer") => Tls::Prefer,
-        Some("allow" | "disable") => Tls::Disable,
-        Some("require" | "verify-ca" | "verify-full") => {
-            return Err(
-                "TLS to the server is not supported yet; sslmode may be disable or prefer"
-                    .to_owned(),
-            );
-        }
-        Some(_) => return Err("sslmode may be disable or prefer".to_owned()),
-    };
+    let tls = tls_parameters::judged(parts.tls)?;
     let Parts {
         user,
         password,
@@ -234,7 +244,7 @@ mod tests {
         assert_eq!(url.user.as_deref(), Some("da niel"));
         assert_eq!(url.password, Some(Secret::from("p@ss:word")));
         assert_eq!(url.database.as_deref(), Some("ai_agency"));
-        assert_eq!(url.tls, Tls::Disable);
+        assert_eq!(url.tls.mode, crate::tls::TlsMode::Disable);
         assert!(!format!("{url:?}").contains("p@ss"));
         let url = parse("postgresql://me:raw@sign@host").unwrap();
         assert_eq!(
@@ -253,8 +263,8 @@ mod tests {
             ("postgresql://me:canary@a:0/db", "port is a number"),
             ("postgresql://me:canary%zz@a/db", "hexadecimal"),
             (
-                "postgresql://me:canary@a/db?sslmode=require",
-                "not supported yet",
+                "postgresql://me:canary@a/db?sslmode=requires",
+                "(`require`?)",
             ),
             ("postgresql://me:canary@a/db?sslmod=disable", "(`sslmode`?)"),
             ("postgresql://me:canary%00@a/db", "NUL"),

@@ -19,6 +19,7 @@ pub(crate) fn validate(reading: &mut Reading<'_>, config: &Config) {
     }
     addresses(reading, config);
     authentication(reading, config);
+    remote_without_tls(reading, config);
     // Only of lanes and throttles that hold by themselves can it be said whether they hold together.
     if reading.problems.is_empty() {
         scheduler(reading, config);
@@ -221,6 +222,20 @@ fn authentication(reading: &mut Reading<'_>, config: &Config) {
             }
         }
         Authentication::ScramSha256 => scram(reading, config),
+    }
+}
+
+fn remote_without_tls(reading: &mut Reading<'_>, config: &Config) {
+    let reachable = config
+        .listen
+        .iter()
+        .any(|address| matches!(address, ListenAddress::Tcp(socket) if !socket.ip().is_loopback()));
+    if reachable && config.tls.is_none() {
+        let place = reading.place_of("listen");
+        reading.warning(
+            place,
+            "other machines reach `listen` without encryption; add `tls: { certificate: ..., key: ..., mode: require }`",
+        );
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use deadpool_postgres::{
     Client, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
 };
-use tokio_postgres::NoTls;
 use tokio_postgres::error::SqlState;
+
+use pglanes_config::{TlsError, UpstreamTls};
 
 use crate::address::ServerAddress;
 use crate::error::ControlError;
@@ -17,6 +18,7 @@ use crate::settings::{
     CURRENT_SETTING, Context, KnownSettings, PGVECTOR_SCHEMA, SETTINGS, SettingContext, Standing,
     UnknownSetting,
 };
+use crate::tls::{self, Connector};
 
 /// The most connections the control plane holds. They count towards the server's `max_connections`, so
 /// `check` leaves room for them beside the slots.
@@ -50,13 +52,32 @@ impl fmt::Debug for Control {
 }
 
 impl Control {
-    /// Makes the pool; opens nothing. To be used inside a tokio runtime with time and I/O.
+    /// Makes the pool, for connections without TLS; opens nothing. To be used inside a tokio runtime with time and I/O.
     pub fn new(upstream: &ServerAddress) -> Self {
+        let config = upstream.driver_config(CONNECT_TIMEOUT);
+        Self::with(upstream, config, Connector { material: None })
+    }
+
+    /// As [`Control::new`], with TLS as the URL's parameters have it. The certificates are read now.
+    ///
+    /// # Errors
+    /// [`TlsError`]: a file that cannot be used.
+    pub fn with_tls(upstream: &ServerAddress, tls: &UpstreamTls) -> Result<Self, TlsError> {
+        let mut config = upstream.driver_config(CONNECT_TIMEOUT);
+        tls::configure(&mut config, &upstream.host, tls);
+        let material = tls.load()?.map(|loaded| loaded.config);
+        Ok(Self::with(upstream, config, Connector { material }))
+    }
+
+    fn with(
+        upstream: &ServerAddress,
+        config: tokio_postgres::Config,
+        connector: Connector,
+    ) -> Self {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let config = upstream.driver_config(CONNECT_TIMEOUT);
-        let manager = Manager::from_config(config, NoTls, recycling);
+        let manager = Manager::from_config(config, connector, recycling);
         // Building fails only where timeouts are set without a runtime; one is set here.
         #[allow(clippy::expect_used)]
         let pool = Pool::builder(manager)

@@ -14,6 +14,7 @@ mod connection;
 mod error;
 mod facts;
 mod settings;
+mod tls;
 
 pub use address::{Host, ServerAddress};
 pub use connection::{Control, MAX_CONNECTIONS};

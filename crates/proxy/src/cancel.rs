@@ -8,7 +8,7 @@ use pglanes_wire::startup::write_cancel_request;
 
 use crate::hub::{Activity, AskedOfSession, Hub};
 use crate::server::{Server, ServerFace};
-use crate::upstream::dial;
+use crate::upstream::dial_any;
 
 /// How long a cancel request may take to be delivered.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(10);
@@ -124,7 +124,7 @@ async fn send(hub: &Rc<Hub>, face: &ServerFace) {
     let delivered = tokio::time::timeout(DELIVERY_LIMIT, async {
         // What we ask in between is no business of the client's cancel.
         face.own_queries_over().await;
-        let mut stream = dial(&live.target).await.ok()?;
+        let mut stream = dial_any(&live.target, &hub.tls()).await.ok()?;
         let mut request = BytesMut::new();
         write_cancel_request(&mut request, face.key.pid(), face.key.secret());
         stream.write_all(&request).await.ok()?;

@@ -170,6 +170,14 @@ pub struct Metrics {
     pub cancels_forwarded: Counter,
     /// Statements cancelled by a throttle.
     pub throttle_cancels: Counter,
+    /// TLS handshakes with clients that succeeded.
+    pub tls_handshakes: Counter,
+    /// TLS handshakes with clients that failed.
+    pub tls_handshake_failures: Counter,
+    /// Changed certificates put in force.
+    pub certificate_reloads: Counter,
+    /// Changed certificates that could not be used.
+    pub certificate_reload_failures: Counter,
     /// Server connections opened.
     pub servers_opened: Counter,
     /// Attempts to open one that failed.
@@ -207,6 +215,10 @@ impl Default for Metrics {
             cancel_requests: Counter::default(),
             cancels_forwarded: Counter::default(),
             throttle_cancels: Counter::default(),
+            tls_handshakes: Counter::default(),
+            tls_handshake_failures: Counter::default(),
+            certificate_reloads: Counter::default(),
+            certificate_reload_failures: Counter::default(),
             servers_opened: Counter::default(),
             open_failures: Counter::default(),
             servers_closed: Counter::default(),

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pglanes_config::{Config, ListenAddress};
+use pglanes_config::{Config, ListenAddress, TlsError};
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, LocalOptions};
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::front::listener::Listener;
 use crate::hub::{AskedOfSession, Hub, Live, Phase};
 use crate::metrics::Metrics;
+use crate::tls::{Material, follow_files};
 
 /// How often idle server connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -36,6 +37,9 @@ pub enum StartError {
         /// The operating system's words.
         cause: io::Error,
     },
+    /// A certificate or key cannot be used.
+    #[error("TLS cannot be offered or used: {0}")]
+    Tls(#[from] TlsError),
     /// The policy contradicts itself.
     #[error("the lanes do not hold together: {0}")]
     Policy(String),
@@ -142,6 +146,8 @@ impl Proxy {
     /// # Errors
     /// An address that cannot be bound, lanes that contradict each other, or no thread.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        // Before a port is bound: what cannot serve does not listen.
+        let material = Material::load(&config)?;
         let listeners = bind_all(&config.listen)?;
         let addresses = listeners.iter().filter_map(Bound::address).collect();
         let metrics = Arc::new(Metrics::default());
@@ -167,7 +173,7 @@ impl Proxy {
                     .build_local(LocalOptions::default());
                 match runtime {
                     Ok(runtime) => {
-                        let hub = Hub::new(Live::new(config, None), metrics, mock_secret);
+                        let hub = Hub::new(Live::new(config, None), material, metrics, mock_secret);
                         runtime.block_on(serve(hub, listeners, receiver));
                     }
                     Err(error) => tracing::error!(%error, "the data path has no reactor"),
@@ -298,6 +304,7 @@ async fn serve(hub: Rc<Hub>, bound: Vec<Bound>, mut requests: mpsc::Receiver<Req
         }
     }
     tokio::task::spawn_local(Rc::clone(&hub).run_timer());
+    tokio::task::spawn_local(follow_files(Rc::clone(&hub)));
     let mut sweep = tokio::time::interval(SWEEP);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -326,23 +333,36 @@ fn answer(hub: &Rc<Hub>, request: Request) {
             let _ = reply.send(hub.view());
         }
         Request::Reload(config, reply) => {
-            let _ = reply.send(reload(hub, *config));
+            let hub = Rc::clone(hub);
+            tokio::task::spawn_local(async move {
+                let _ = reply.send(reload(&hub, *config).await);
+            });
         }
         Request::ReloadRefused => count_refused_reload(hub),
         Request::Shutdown { .. } => {}
     }
 }
 
-fn reload(hub: &Rc<Hub>, config: Config) -> Result<(), String> {
+/// Certificates and keys are read again with every reload, aside of this thread.
+async fn reload(hub: &Rc<Hub>, config: Config) -> Result<(), String> {
+    let config = keep_what_needs_a_restart(config, &hub.live().config);
+    let wanted = config.clone();
+    let material = tokio::task::spawn_blocking(move || Material::load(&wanted)).await;
+    let material = match material {
+        Ok(Ok(material)) => material,
+        Ok(Err(error)) => {
+            count_refused_reload(hub);
+            return Err(error.to_string());
+        }
+        Err(_) => return Err("the proxy is ending".to_owned()),
+    };
     let running = hub.live();
-    let live = Live::new(
-        keep_what_needs_a_restart(config, &running.config),
-        Some(&running),
-    );
+    let live = Live::new(config, Some(&running));
     if let Err(error) = live.policy.validate() {
         count_refused_reload(hub);
         return Err(error.to_string());
     }
+    hub.set_tls(material);
     hub.set_live(live);
     hub.metrics.reloads.increment();
     hub.metrics.last_reload_succeeded.set(true);
@@ -358,7 +378,7 @@ fn count_refused_reload(hub: &Hub) {
 fn keep_what_needs_a_restart(mut config: Config, running: &Config) -> Config {
     config.upstream.address = running.upstream.address.clone();
     config.upstream.unix_socket = running.upstream.unix_socket.clone();
-    config.upstream.tls = running.upstream.tls;
+    config.upstream.tls = running.upstream.tls.clone();
     config
 }
 

@@ -18,15 +18,16 @@ pub(crate) enum Stream {
     Unix(UnixStream),
     /// Boxed: rustls' state is large, and most streams are none.
     Tls(Box<Channel>),
+    /// Its socket has gone into a handshake, and did not come out of it.
+    Closed,
 }
 
 impl Stream {
     /// The TLS connection, if this is one.
-    #[allow(dead_code, reason = "the two sides come next")]
     pub(crate) fn tls(&self) -> Option<&Channel> {
         match self {
             Self::Tls(channel) => Some(channel),
-            Self::Tcp(_) | Self::Unix(_) => None,
+            Self::Tcp(_) | Self::Unix(_) | Self::Closed => None,
         }
     }
 
@@ -42,6 +43,7 @@ impl Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_read(context, &mut read),
             Self::Unix(stream) => Pin::new(stream).poll_read(context, &mut read),
             Self::Tls(channel) => channel.poll_read(context, &mut read),
+            Self::Closed => Poll::Ready(Ok(())),
         };
         polled.map_ok(|()| read.filled().len())
     }
@@ -58,6 +60,7 @@ impl Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Tls(channel) => channel.poll_write(context, bytes),
+            Self::Closed => Poll::Ready(Ok(0)),
         }
     }
 
@@ -65,7 +68,7 @@ impl Stream {
     #[inline]
     pub(crate) fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tcp(_) | Self::Unix(_) | Self::Closed => Poll::Ready(Ok(())),
             Self::Tls(channel) => channel.poll_flush(context),
         }
     }
@@ -77,6 +80,7 @@ impl Stream {
             Self::Tcp(stream) => drop(stream.try_write(bytes)),
             Self::Unix(stream) => drop(stream.try_write(bytes)),
             Self::Tls(channel) => channel.last_words(bytes),
+            Self::Closed => {}
         }
     }
 
@@ -100,8 +104,8 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.shutdown().await,
             Self::Unix(stream) => stream.shutdown().await,
-            // A TLS connection is closed whole or not at all.
-            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Tls(channel) => channel.close_writing().await,
+            Self::Closed => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 

@@ -58,6 +58,26 @@ fn clients(families: &mut Families, metrics: &Metrics, view: &View, status: &Sta
             &metrics.login_failures,
         ),
         (
+            "tls_handshakes_total",
+            "TLS handshakes with clients that succeeded.",
+            &metrics.tls_handshakes,
+        ),
+        (
+            "tls_handshake_failures_total",
+            "TLS handshakes with clients that failed.",
+            &metrics.tls_handshake_failures,
+        ),
+        (
+            "certificate_reloads_total",
+            "Changed certificates put in force.",
+            &metrics.certificate_reloads,
+        ),
+        (
+            "certificate_reload_failures_total",
+            "Changed certificates that could not be used; the old ones stayed in force.",
+            &metrics.certificate_reload_failures,
+        ),
+        (
             "aliases_used_total",
             "Logins under an alias of a user or a database.",
             &metrics.aliases_used,

@@ -1,10 +1,11 @@
 //! From the written tree to the model, one file a part of it: `server` (addresses, upstream, limits), `names` (databases
-//! and users), `lanes`, `throttles`. What must hold across parts is in `validate`.
+//! and users), `tls`, `lanes`, `throttles`. What must hold across parts is in `validate`.
 
 mod lanes;
 mod names;
 mod server;
 mod throttles;
+mod tls;
 
 use crate::lane::{Lane, Throttle};
 use crate::model::Config;
@@ -37,6 +38,7 @@ pub(crate) fn config(
     let listen = server::listen(reading, &root, remote);
     let http = server::http(reading, &root, remote);
     let upstream = server::upstream(reading, &root);
+    let tls = tls::listen(reading, &root);
     let authentication = server::authentication(reading, &root);
     let databases = names::databases(reading, &root);
     let users = names::users(reading, &root);
@@ -50,6 +52,7 @@ pub(crate) fn config(
         http,
         remote,
         upstream,
+        tls,
         authentication,
         databases,
         users,

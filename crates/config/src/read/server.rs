@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::model::{
     Authentication, Limits, ListenAddress, LogFormat, LogLevel, Logging, Reload, RemoteClients,
-    Tls, UnixSocket, Upstream, UpstreamAddress,
+    UnixSocket, Upstream, UpstreamAddress,
 };
 use crate::reader::{Reading, Section};
+use crate::tls::UpstreamTls;
 use crate::url;
 use crate::yaml::Place;
 
@@ -154,7 +155,7 @@ pub(super) fn upstream(reading: &mut Reading<'_>, root: &Section<'_>) -> Upstrea
             port: 5432,
         },
         unix_socket: UnixSocket::Auto,
-        tls: Tls::Prefer,
+        tls: UpstreamTls::default(),
         slots: 40,
         connect_timeout: Duration::from_secs(5),
         user: None,
@@ -168,7 +169,7 @@ pub(super) fn upstream(reading: &mut Reading<'_>, root: &Section<'_>) -> Upstrea
         match url::parse(word.text) {
             Ok(url) => {
                 upstream.address = url.address;
-                upstream.tls = url.tls;
+                upstream.tls = super::tls::of_url(reading, url.tls, word.place);
                 upstream.user = url.user;
                 upstream.database = url.database;
                 upstream.password = url.password;

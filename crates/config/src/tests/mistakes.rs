@@ -298,9 +298,9 @@ fn addresses_and_names() {
         ],
     );
     check(
-        "upstream: { url: 'postgresql://h?sslmode=require' }",
+        "upstream: { url: 'postgresql://h?sslmode=verify-full' }",
         &[
-            "1:18: `url` of `upstream`: TLS to the server is not supported yet; sslmode may be disable or prefer",
+            "1:18: `url` of `upstream`: sslmode verify-ca and verify-full need sslrootcert: a file with the authorities' certificates, or (with verify-full) `system`",
         ],
     );
     check(

@@ -143,7 +143,7 @@ fn a_secret_file_that_others_may_read_is_refused() {
     let open = read_with(0o644);
     let own = read_with(0o600);
     let directory = process.secret_file(Path::new(".")).map(|_| ());
-    std::fs::write(&path, vec![b'x'; 5000]).unwrap();
+    std::fs::write(&path, vec![b'x'; 17_000]).unwrap();
     let large = read_with(0o600);
     std::fs::remove_dir_all(&folder).unwrap();
     assert_eq!(own.as_deref(), Ok(format!("{CANARY}\n").as_str()));
@@ -153,5 +153,5 @@ fn a_secret_file_that_others_may_read_is_refused() {
         "{open}"
     );
     assert!(directory.unwrap_err().ends_with("is not a regular file"));
-    assert!(large.unwrap_err().contains("more than 4096 bytes"));
+    assert!(large.unwrap_err().contains("more than 16384 bytes"));
 }

@@ -17,7 +17,13 @@ pub(super) const LEFT_OUT: &str = "left out are max_connections against the slot
 
 /// Asks, and adds what was found to the report; the facts are for others.
 pub(super) async fn ask(config: &Config, report: &mut Report) -> Option<ServerFacts> {
-    let control = Control::new(&address(config));
+    let control = match Control::with_tls(&address(config), &config.upstream.tls) {
+        Ok(control) => control,
+        Err(error) => {
+            report.notes.push(format!("{error}; {LEFT_OUT}"));
+            return None;
+        }
+    };
     match answers(config, &control).await {
         Ok(answers) => {
             connections(config, &answers.facts, report);

@@ -22,8 +22,18 @@ impl Arrival {
         let (mut ssl_asked, mut gss_asked) = (false, false);
         loop {
             match self.next_first().await? {
+                Seen::Ssl | Seen::GssEnc if self.stream.tls().is_some() => {
+                    // As PostgreSQL, to which it is then the startup of an unknown protocol.
+                    let text = "encryption was asked for inside TLS";
+                    return Err(Turned::away("0A000", text));
+                }
                 Seen::Ssl if !ssl_asked => ssl_asked = true,
-                Seen::GssEnc if !gss_asked => gss_asked = true,
+                Seen::GssEnc if !gss_asked => {
+                    gss_asked = true;
+                    self.refuse_stuffed()?;
+                    self.stream.write_all(b"N").await?;
+                    continue;
+                }
                 Seen::Ssl | Seen::GssEnc => {
                     return Err(Turned::away("08P01", "encryption was asked for twice"));
                 }
@@ -31,25 +41,32 @@ impl Arrival {
                     crate::cancel::requested(&self.hub, process_id, &key).await;
                     return Err(Turned::Gone);
                 }
+                Seen::DirectTls if ssl_asked || gss_asked => return Err(Turned::Gone),
                 Seen::DirectTls => {
-                    // A server without TLS drops the connection; an answer in the clear
-                    // would only confuse a TLS client.
-                    return Err(Turned::Gone);
+                    self.begin_tls_directly().await?;
+                    continue;
                 }
                 Seen::Startup(startup) => {
+                    self.refuse_plain_login()?;
                     self.negotiate(&startup).await?;
                     return Ok(startup);
                 }
             }
-            if !self.inbox.is_empty() {
-                // Sent without waiting for the answer: stuffed in (CVE-2021-3935).
-                return Err(Turned::away(
-                    "08P01",
-                    "received unencrypted data after a request for encryption",
-                ));
-            }
-            self.stream.write_all(b"N").await?;
+            self.refuse_stuffed()?;
+            self.answer_ssl_request().await?;
         }
+    }
+
+    /// What was sent without waiting for the answer was stuffed in by somebody between
+    /// (CVE-2021-3935): it would be taken for the client's word inside TLS.
+    fn refuse_stuffed(&self) -> Result<(), Turned> {
+        if self.inbox.is_empty() {
+            return Ok(());
+        }
+        Err(Turned::away(
+            "08P01",
+            "received unencrypted data after a request for encryption",
+        ))
     }
 
     async fn next_first(&mut self) -> Result<Seen, Turned> {

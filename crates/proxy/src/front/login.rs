@@ -60,7 +60,13 @@ impl Arrival {
         let mut nonce = [0; 18];
         getrandom::fill(&mut nonce)
             .map_err(|_| Turned::away("58000", "no randomness for the login"))?;
-        let mut scram = ScramServer::new(verifier, &self.hub.mock_secret, user, nonce, None);
+        let mut scram = ScramServer::new(
+            verifier,
+            &self.hub.mock_secret,
+            user,
+            nonce,
+            self.channel_binding.clone(),
+        );
         let mut out = BytesMut::new();
         message::auth_sasl(&mut out, scram.mechanisms());
         self.stream.write_all(&out).await?;

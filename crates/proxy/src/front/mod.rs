@@ -3,12 +3,14 @@
 //!
 //! - `listener`: accepting, and the limits on that
 //! - `client`: the task of one client
+//! - `encrypt`: TLS
 //! - `first`: SSLRequest, GSSENCRequest, CancelRequest, startup
 //! - `login`: who the client is
 //! - `verifiers`: what its password is held against
 //! - `welcome`: what it is told before its first query
 
 mod client;
+mod encrypt;
 mod first;
 pub(crate) mod listener;
 mod login;
@@ -18,6 +20,7 @@ mod welcome;
 use std::rc::Rc;
 
 use bytes::BytesMut;
+use pglanes_auth::ChannelBinding;
 use pglanes_wire::message::{self, ErrorBody, Severity};
 
 use crate::hub::{Hub, Phase};
@@ -36,6 +39,8 @@ pub(crate) struct Arrival {
     pub(crate) stream: Stream,
     /// Bytes read and not used up.
     pub(crate) inbox: Vec<u8>,
+    /// What a login over this TLS connection can be bound to.
+    pub(crate) channel_binding: Option<ChannelBinding>,
 }
 
 /// Why an arrival did not become a session.
@@ -76,6 +81,7 @@ pub(crate) async fn take_in(hub: Rc<Hub>, stream: Stream) -> Option<Session> {
         hub,
         stream,
         inbox: Vec::new(),
+        channel_binding: None,
     };
     let logged_in = tokio::time::timeout(limit, arrival.log_in()).await;
     let turned = match logged_in {

@@ -26,7 +26,9 @@ pub(super) struct Welcomed {
 
 impl Welcomed {
     pub(super) fn into_session(self, arrival: Arrival) -> Session {
-        let Arrival { hub, stream, inbox } = arrival;
+        let Arrival {
+            hub, stream, inbox, ..
+        } = arrival;
         let Self {
             face,
             identity,

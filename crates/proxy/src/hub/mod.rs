@@ -33,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::server::{Server, ServerFace};
 use crate::session::Identity;
 use crate::settings::{Interner, Settings};
+use crate::tls::Material;
 use crate::upstream::SaltedPasswords;
 
 pub(crate) use live::Live;
@@ -84,6 +85,8 @@ pub(crate) struct Hub {
     pub(crate) logins_in_flight: Cell<u32>,
     pub(crate) phase: Cell<Phase>,
     live: RefCell<Rc<Live>>,
+    /// What handshakes work with; replaced when lanes.yaml or a certificate's file changes.
+    tls: RefCell<Rc<Material>>,
     scheduler: RefCell<Scheduler>,
     waiters: RefCell<Waiters>,
     servers: RefCell<BTreeMap<ServerId, ServerPlace>>,
@@ -95,7 +98,12 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(live: Live, metrics: Arc<Metrics>, mock_secret: [u8; 32]) -> Rc<Self> {
+    pub(crate) fn new(
+        live: Live,
+        tls: Material,
+        metrics: Arc<Metrics>,
+        mock_secret: [u8; 32],
+    ) -> Rc<Self> {
         let scheduler = Scheduler::new(live.policy.clone());
         Rc::new(Self {
             clock: Clock::start(),
@@ -113,6 +121,7 @@ impl Hub {
             logins_in_flight: Cell::new(0),
             phase: Cell::new(Phase::Running),
             live: RefCell::new(Rc::new(live)),
+            tls: RefCell::new(Rc::new(tls)),
             scheduler: RefCell::new(scheduler),
             waiters: RefCell::new(Waiters::default()),
             servers: RefCell::new(BTreeMap::new()),
@@ -127,6 +136,16 @@ impl Hub {
     /// The configuration in force.
     pub(crate) fn live(&self) -> Rc<Live> {
         Rc::clone(&self.live.borrow())
+    }
+
+    /// The TLS material in force.
+    pub(crate) fn tls(&self) -> Rc<Material> {
+        Rc::clone(&self.tls.borrow())
+    }
+
+    /// Puts other TLS material in force, for the handshakes that follow.
+    pub(crate) fn set_tls(&self, material: Material) {
+        *self.tls.borrow_mut() = Rc::new(material);
     }
 
     /// Puts another configuration in force: sessions meet it at their next transaction.

@@ -15,7 +15,8 @@ use crate::hub::Live;
 use crate::priority::{self, Lowered};
 use crate::server::{Server, ServerFace};
 use crate::settings::Settings;
-use crate::upstream::{LoggedIn, OpenError, dial, log_in};
+use crate::stream::Stream;
+use crate::upstream::{Attempt, LoggedIn, OpenError, dial, log_in};
 
 /// Statements kept prepared on one server connection.
 const PREPARED_PER_CONNECTION: usize = 500;
@@ -49,20 +50,64 @@ async fn open(
     live: &Live,
     key: &PoolKey,
     lane: LaneId,
-) -> Result<(crate::stream::Stream, LoggedIn), OpenError> {
-    let mut stream = dial(&live.target).await?;
+) -> Result<(Stream, LoggedIn), OpenError> {
+    let (first, second) = live.target.attempts();
+    let (error, encrypted) = match open_by(hub, live, key, lane, first).await {
+        Ok(opened) => return Ok(opened),
+        Err(failed) => failed,
+    };
+    // The other way is another one only over TCP, and where TLS was tried, not just asked for.
+    match (second, encrypted) {
+        (Some(Attempt::Plain), Encrypted::Yes) | (Some(Attempt::Tls), Encrypted::No)
+            if error.may_be_for_the_encryption() =>
+        {
+            let second = second.unwrap_or(first);
+            let opened = open_by(hub, live, key, lane, second).await;
+            opened.map_err(|(error, _)| error)
+        }
+        _ => Err(error),
+    }
+}
+
+/// What an attempt that failed had to do with TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encrypted {
+    Yes,
+    No,
+    /// It went over a unix socket, which never has TLS.
+    Never,
+}
+
+async fn open_by(
+    hub: &Hub,
+    live: &Live,
+    key: &PoolKey,
+    lane: LaneId,
+    attempt: Attempt,
+) -> Result<(Stream, LoggedIn), (OpenError, Encrypted)> {
+    let material = hub.tls();
+    let dialled = dial(&live.target, &material, attempt).await;
+    let mut stream = dialled.map_err(|error| (error, Encrypted::Yes))?;
+    let encrypted = match &stream {
+        Stream::Unix(_) => Encrypted::Never,
+        Stream::Tls(_) => Encrypted::Yes,
+        Stream::Tcp(_) | Stream::Closed => Encrypted::No,
+    };
     let parameters = startup_parameters(key, live.envelope(lane));
     let password = live.config.upstream_password(&key.user);
     let logged_in = log_in(
         &mut stream,
-        &live.target.place(),
+        &live.target,
         &parameters,
         &key.user,
         password,
         &hub.salted_passwords,
     )
-    .await?;
-    Ok((stream, logged_in))
+    .await;
+    match logged_in {
+        Ok(logged_in) => Ok((stream, logged_in)),
+        Err(error) => Err((error, encrypted)),
+    }
 }
 
 /// The startup packet: the lane's envelope, and over it what the client asked for, so
@@ -92,7 +137,7 @@ impl Hub {
         id: ServerId,
         lane: LaneId,
         pool: PoolId,
-        stream: crate::stream::Stream,
+        stream: Stream,
         welcome: LoggedIn,
         live: &Live,
     ) {

@@ -52,6 +52,20 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
+    // Several records go out with one system call. A handshake that fails makes only one,
+    // and the alert that says why is the last record of it.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        records: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, records)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(context)
     }
@@ -104,6 +118,12 @@ impl Channel {
     /// Ready when the socket has taken every record.
     pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    /// Says close_notify and ends the socket's writing side, but still reads.
+    pub(crate) async fn close_writing(&mut self) -> io::Result<()> {
+        use tokio::io::AsyncWriteExt;
+        self.stream.shutdown().await
     }
 
     /// Sends what can be sent of `bytes` without waiting.

@@ -6,13 +6,17 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 use pglanes_auth::scram_client::{Challenge, ScramClient};
-use pglanes_auth::{Password, SCRAM_SHA_256, SaltedPassword, md5_response};
+use pglanes_auth::{
+    ChannelBinding, Password, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, SaltedPassword, md5_response,
+};
+use pglanes_config::BindChannel;
+use pglanes_config::tls::tls_server_end_point;
 use pglanes_wire::cancel_key::CancelKey;
 use pglanes_wire::parameters::{ParameterSet, parse_parameter_status};
 use pglanes_wire::startup::{PROTOCOL_3_0, write_startup};
 use pglanes_wire::{frame, message};
 
-use super::OpenError;
+use super::{OpenError, Target};
 use crate::stream::Stream;
 
 /// PBKDF2 rounds a server may ask of us: PostgreSQL's default is 4,096, and the limit
@@ -77,7 +81,7 @@ pub(crate) struct LoggedIn {
 /// PostgreSQL's refusal, a broken connection, or a method we do not answer.
 pub(crate) async fn log_in(
     stream: &mut Stream,
-    place: &str,
+    target: &Target,
     parameters: &[(String, String)],
     user: &str,
     password: Option<&Password>,
@@ -91,9 +95,18 @@ pub(crate) async fn log_in(
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str())),
     );
+    let certificate = stream.tls().and_then(|channel| channel.peer_certificate());
+    let binding = match target.channel_binding {
+        BindChannel::Disable => None,
+        BindChannel::Prefer | BindChannel::Require => {
+            certificate.and_then(|certificate| tls_server_end_point(certificate))
+        }
+    };
     let mut login = Login {
         stream,
-        place,
+        place: &target.place(),
+        bind: target.channel_binding,
+        binding,
         user,
         password,
         salted,
@@ -106,6 +119,9 @@ pub(crate) async fn log_in(
 struct Login<'a> {
     stream: &'a mut Stream,
     place: &'a str,
+    bind: BindChannel,
+    /// What a login can be bound to: there is TLS, with a certificate fit for that.
+    binding: Option<ChannelBinding>,
     user: &'a str,
     password: Option<&'a Password>,
     salted: &'a Rc<SaltedPasswords>,
@@ -169,25 +185,25 @@ impl<'a> Login<'a> {
                         "the server accepted without proving that it knows the password".into(),
                     ));
                 }
+                let is_bound = |scram: &ScramClient| scram.mechanism() == SCRAM_SHA_256_PLUS;
+                if !self.scram.as_ref().is_some_and(is_bound) {
+                    self.do_without_binding()?;
+                }
                 return Ok(None);
             }
             (3, _) => {
+                self.do_without_binding()?;
                 message::password_message(&mut out, self.require_password()?.expose().as_bytes())
             }
             (5, &[a, b, c, d, ..]) => {
+                self.do_without_binding()?;
                 let answer = md5_response(self.user, self.require_password()?, [a, b, c, d]);
                 message::password_message(&mut out, answer.as_bytes());
             }
             (10, mechanisms) => {
-                if !mechanisms
-                    .split(|byte| *byte == 0)
-                    .any(|name| name == SCRAM_SHA_256.as_bytes())
-                {
-                    return Err(OpenError::Login("no SASL mechanism in common".into()));
-                }
-                let nonce = random_nonce()?;
-                let scram = ScramClient::new(self.require_password()?, nonce, MOST_ITERATIONS);
-                message::sasl_initial_response(&mut out, SCRAM_SHA_256, scram.client_first());
+                let scram = self.begin_scram(mechanisms)?;
+                let first = scram.client_first();
+                message::sasl_initial_response(&mut out, scram.mechanism(), &first);
                 self.scram = Some(scram);
             }
             (11, data) => {
@@ -209,6 +225,43 @@ impl<'a> Login<'a> {
             }
         }
         Ok(Some(out))
+    }
+
+    /// The mechanism, as libpq chooses it, and the exchange's start.
+    fn begin_scram(&self, mechanisms: &[u8]) -> Result<ScramClient, OpenError> {
+        let offers = |name: &str| {
+            let mut offered = mechanisms.split(|byte| *byte == 0);
+            offered.any(|offered| offered == name.as_bytes())
+        };
+        let plus = offers(SCRAM_SHA_256_PLUS);
+        if plus && self.stream.tls().is_none() {
+            // Somebody between us and the server has TLS with it.
+            return Err(OpenError::Login(
+                "the server offers SCRAM-SHA-256-PLUS over a connection without TLS".into(),
+            ));
+        }
+        let scram = ScramClient::new(self.require_password()?, random_nonce()?, MOST_ITERATIONS);
+        match &self.binding {
+            Some(binding) if plus => return Ok(scram.with_channel_binding(binding.clone())),
+            _ => self.do_without_binding()?,
+        }
+        if !offers(SCRAM_SHA_256) {
+            return Err(OpenError::Login("no SASL mechanism in common".into()));
+        }
+        Ok(match self.binding {
+            Some(_) => scram.without_offered_channel_binding(),
+            None => scram,
+        })
+    }
+
+    /// Refuses to, where channel binding is required; before a password is shown.
+    fn do_without_binding(&self) -> Result<(), OpenError> {
+        if self.bind == BindChannel::Require {
+            return Err(OpenError::Login(
+                "channel_binding=require, and the server does not bind this login to its TLS connection".into(),
+            ));
+        }
+        Ok(())
     }
 
     async fn scram_final(&mut self, data: &[u8]) -> Result<Vec<u8>, OpenError> {

@@ -12,7 +12,7 @@ use pglanes_wire::error_fields::ErrorFields;
 use pglanes_wire::message::{ErrorBody, Severity};
 use thiserror::Error;
 
-pub(crate) use dial::{Target, dial};
+pub(crate) use dial::{Attempt, Target, dial, dial_any};
 pub(crate) use login::{LoggedIn, SaltedPasswords, log_in};
 
 /// Why a server connection could not be opened.
@@ -33,6 +33,14 @@ pub(crate) enum OpenError {
         place: String,
         /// `upstream.connect_timeout`.
         limit: Duration,
+    },
+    /// There is no TLS, and `sslmode` asks for it.
+    #[error("no TLS connection to PostgreSQL at {place}: {reason}")]
+    Tls {
+        /// Host and port.
+        place: String,
+        /// What failed; nothing that an unproven server said.
+        reason: String,
     },
     /// PostgreSQL refused; the body of its ErrorResponse.
     #[error("PostgreSQL refused the login: {}", said(.0))]
@@ -71,7 +79,18 @@ impl OpenError {
                 .sqlstate()
                 .is_some_and(|state| state.starts_with("28") || state == "3D000"),
             Self::Login(_) => true,
-            Self::Connect { .. } | Self::TimedOut { .. } => false,
+            Self::Connect { .. } | Self::TimedOut { .. } | Self::Tls { .. } => false,
+        }
+    }
+
+    /// Whether the login might be taken with TLS where this was without, or the other way
+    /// round: `pg_hba.conf` tells the two apart. A wrong password stays wrong, and is not
+    /// shown a second time.
+    pub(crate) fn may_be_for_the_encryption(&self) -> bool {
+        match self {
+            Self::Refused(body) => ErrorFields::parse(body).sqlstate() == Some("28000"),
+            Self::Tls { .. } => true,
+            Self::Connect { .. } | Self::TimedOut { .. } | Self::Login(_) => false,
         }
     }
 
