@@ -4,6 +4,8 @@
 //! at random places. The table `t` has the same ten rows before each. Only what must differ is masked: process ids, and the object ids
 //! of tables. The proxy has one server connection, so each session finds it as the one before left it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use pglanes_tests::{Answer, Proxy, Raw, Script, Target, invariants, soon};
 
@@ -19,6 +21,9 @@ const SCHEMA: &str = "
 /// Done before every run of a case.
 const ROWS: &str =
     "TRUNCATE t; INSERT INTO t SELECT n, 'name ' || n FROM generate_series(1, 10) n; ANALYZE t";
+
+/// How long a case may take, sent byte by byte on a busy machine.
+const LONGEST_CASE: Duration = Duration::from_secs(20);
 
 /// Said behind every case: it ends what is open, and its row is the last there is to read.
 const LAST: &str = "SELECT 'this is the end'";
@@ -116,7 +121,11 @@ pub(crate) async fn check(cases: Vec<Case>) {
         let mut random = Random(number as u64 + 1);
         for way in [Way::Whole, Way::ByteByByte, Way::Whole, Way::CutAtRandom] {
             reset(&direct).await;
-            let got = run(&proxy, case, &mut |length| way.cuts(&mut random, length)).await;
+            let mut cuts = |length| way.cuts(&mut random, length);
+            let got = tokio::time::timeout(LONGEST_CASE, run(&proxy, case, &mut cuts)).await;
+            let Ok(got) = got else {
+                panic!("{}, {way:?}: hangs", case.name);
+            };
             if let Some(difference) = difference(&wanted, &got) {
                 differences.push(format!("{}, {way:?}: {difference}", case.name));
                 break;
