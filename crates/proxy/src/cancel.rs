@@ -1,4 +1,10 @@
 //! Cancel requests: to the query they were meant for, or to nothing (design rule 6).
+//!
+//! A session's query may run, wait for a slot, wait behind a query of ours (the session's
+//! settings are being made), or be over (we ask what its settings are now). The first is
+//! cancelled at the server, and the connection is not handed on before the request has
+//! arrived there; the second leaves the queue; the third is cancelled when its turn comes;
+//! for the last the request came too late.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -7,7 +13,7 @@ use bytes::BytesMut;
 use pglanes_wire::startup::write_cancel_request;
 
 use crate::hub::{Activity, AskedOfSession, Hub};
-use crate::server::{Server, ServerFace};
+use crate::server::{Ours, Server, ServerFace};
 use crate::upstream::dial_any;
 
 /// How long a cancel request may take to be delivered.
@@ -30,7 +36,34 @@ pub(crate) async fn requested(hub: &Rc<Hub>, process_id: i32, secret: &[u8]) {
         // Nothing runs: a late cancel is no error.
         Activity::Idle => {}
         Activity::Waiting => session.ask(AskedOfSession::CancelWait),
-        Activity::Linked(face) => deliver(hub, &face).await,
+        Activity::Linked(face) => {
+            if is_for_client(&face)
+                && let Some(under_way) = UnderWay::begin(hub, &face)
+            {
+                send(hub, &face).await;
+                drop(under_way);
+            }
+        }
+    }
+}
+
+/// As [`forward`], unless a query of ours runs, which nobody else means to cancel.
+pub(crate) fn forward_to_client(hub: &Rc<Hub>, face: Rc<ServerFace>) {
+    if is_for_client(&face) {
+        forward(hub, face);
+    }
+}
+
+/// Whether a cancel is for what the server runs now. If what it is for comes later, that is
+/// noted.
+fn is_for_client(face: &ServerFace) -> bool {
+    match face.ours.get() {
+        Ours::None => true,
+        Ours::BeforeClients => {
+            face.ours.set(Ours::BeforeClientsCancelled);
+            false
+        }
+        Ours::BeforeClientsCancelled | Ours::AfterClients => false,
     }
 }
 
@@ -39,8 +72,6 @@ pub(crate) async fn requested(hub: &Rc<Hub>, process_id: i32, secret: &[u8]) {
 /// nothing, and the next statement of a pipeline needs another. It keeps its slot meanwhile, so that
 /// PostgreSQL never has more connections than there are slots.
 pub(crate) async fn see_off(hub: &Rc<Hub>, server: &mut Server) {
-    // Nobody will answer them.
-    server.face.own_queries_are_over();
     if server.face.key.is_none() {
         return;
     }
@@ -76,13 +107,6 @@ pub(crate) fn forward(hub: &Rc<Hub>, face: Rc<ServerFace>) {
         send(&hub, &face).await;
         drop(under_way);
     });
-}
-
-async fn deliver(hub: &Rc<Hub>, face: &Rc<ServerFace>) {
-    if let Some(under_way) = UnderWay::begin(hub, face) {
-        send(hub, face).await;
-        drop(under_way);
-    }
 }
 
 /// A cancel on its way: while it exists the connection is not handed on.
@@ -122,8 +146,6 @@ impl Drop for UnderWay {
 async fn send(hub: &Rc<Hub>, face: &ServerFace) {
     let live = hub.live();
     let delivered = tokio::time::timeout(DELIVERY_LIMIT, async {
-        // What we ask in between is no business of the client's cancel.
-        face.own_queries_over().await;
         let mut stream = dial_any(&live.target, &hub.tls()).await.ok()?;
         let mut request = BytesMut::new();
         write_cancel_request(&mut request, face.key.pid(), face.key.secret());

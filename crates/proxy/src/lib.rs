@@ -18,6 +18,7 @@ mod hub;
 mod kinds;
 mod metrics;
 mod priority;
+mod replication;
 mod run;
 mod server;
 mod session;

@@ -26,13 +26,24 @@ pub(crate) struct ServerFace {
     pub(crate) cancels_under_way: Cell<u32>,
     /// Who waits for those to arrive.
     pub(crate) cancels_done: tokio::sync::Notify,
-    /// Queries of ours that are outstanding. A cancel is meant for the client's, and waits
-    /// until these are over.
-    pub(crate) own_outstanding: Cell<u32>,
-    /// Who waits for those to be answered.
-    pub(crate) own_done: tokio::sync::Notify,
+    /// Whether a query of ours runs, which no cancel is meant for.
+    pub(crate) ours: Cell<Ours>,
     /// Why the proxy itself cancelled the running statement: said to the client.
     pub(crate) cancelled_because: RefCell<Option<String>>,
+}
+
+/// What a query of ours on the connection means for a cancel request that arrives meanwhile.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Ours {
+    /// None runs: the cancel is for the client's query.
+    #[default]
+    None,
+    /// One that comes before the client's. The cancel means the client's, and waits.
+    BeforeClients,
+    /// As above, and a cancel waits.
+    BeforeClientsCancelled,
+    /// One that comes after the client's, which has been answered: the cancel comes too late.
+    AfterClients,
 }
 
 /// A query of ours that is running on the connection.
@@ -101,30 +112,11 @@ pub(crate) enum Health {
     Dead,
 }
 
-impl ServerFace {
-    /// Nothing of ours is outstanding any more: answered, or the connection is gone.
-    pub(crate) fn own_queries_are_over(&self) {
-        self.own_outstanding.set(0);
-        self.own_done.notify_waiters();
-    }
-
-    /// Waits until no query of ours is outstanding.
-    ///
-    /// Cancel-safe: nothing is lost.
-    pub(crate) async fn own_queries_over(&self) {
-        while self.own_outstanding.get() > 0 {
-            self.own_done.notified().await;
-        }
-    }
-}
-
 impl Server {
     /// A query of ours is sent.
     pub(crate) fn own_asked(&mut self, own: OwnQuery) {
         self.own.push_back(own);
-        self.face
-            .own_outstanding
-            .set(self.face.own_outstanding.get() + 1);
+        self.note_ours();
         // A simple Query drops the unnamed statement.
         self.unnamed_of = 0;
     }
@@ -132,11 +124,7 @@ impl Server {
     /// The oldest query of ours is answered.
     pub(crate) fn own_answered(&mut self) -> Option<OwnQuery> {
         let own = self.own.pop_front()?;
-        let left = self.face.own_outstanding.get().saturating_sub(1);
-        match left {
-            0 => self.face.own_queries_are_over(),
-            left => self.face.own_outstanding.set(left),
-        }
+        self.note_ours();
         Some(own)
     }
 
@@ -148,6 +136,22 @@ impl Server {
             && self.unsent.is_empty()
             && !self.dying
             && self.own.is_empty()
+    }
+
+    /// Notes for who has a cancel to deliver which query of ours is outstanding.
+    fn note_ours(&self) {
+        let after = |own: &OwnQuery| matches!(own, OwnQuery::Capturing { .. });
+        let ours = if self.own.is_empty() {
+            Ours::None
+        } else if self.own.iter().all(after) {
+            Ours::AfterClients
+        } else {
+            Ours::BeforeClients
+        };
+        let waits = self.face.ours.get() == Ours::BeforeClientsCancelled;
+        if !(waits && ours == Ours::BeforeClients) {
+            self.face.ours.set(ours);
+        }
     }
 
     /// Looks whether an idle connection is still alive, without waiting and, as long as

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use pglanes_wire::message;
-use pglanes_wire::startup::{First, PROTOCOL_3_0, Startup, StartupError, parse_first};
+use pglanes_wire::startup::{First, PROTOCOL_3_2, Startup, StartupError, parse_first};
 
 use super::{Arrival, Turned};
 
@@ -91,14 +91,15 @@ impl Arrival {
         }
     }
 
-    /// Newer minor versions and protocol options we do not know are negotiated down,
-    /// once, and never refused.
+    /// Minor versions newer than 3.2 and protocol options, none of which are known, are negotiated
+    /// down, once, and never refused.
     async fn negotiate(&mut self, startup: &Startup) -> Result<(), Turned> {
-        if startup.version.minor == 0 && startup.unknown_options.is_empty() {
+        if startup.version.code() <= PROTOCOL_3_2 && startup.unknown_options.is_empty() {
             return Ok(());
         }
         let mut out = BytesMut::new();
-        message::negotiate_protocol_version(&mut out, PROTOCOL_3_0, &startup.unknown_options);
+        let version = startup.version.code().min(PROTOCOL_3_2);
+        message::negotiate_protocol_version(&mut out, version, &startup.unknown_options);
         self.stream.write_all(&out).await?;
         Ok(())
     }

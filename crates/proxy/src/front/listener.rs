@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use pglanes_wire::message::{self, ErrorBody, Severity};
 use tokio::net::{TcpListener, UnixListener};
 
-use super::client::Client;
+use super::client::Task;
 use super::take_in;
 use crate::hub::Hub;
 use crate::stream::Stream;
@@ -81,12 +81,12 @@ impl Drop for LoggingIn {
 
 fn admit(hub: &Rc<Hub>, mut stream: Stream) {
     hub.metrics.accepted.increment();
-    let clients = hub.sessions.borrow().len() as u64 + u64::from(hub.logins_in_flight.get());
-    let most = u64::from(hub.live().config.limits.clients);
-    if clients >= most || hub.logins_in_flight.get() >= MOST_LOGINS {
+    // The limit on clients is looked at when it is known that this is one: a cancel request
+    // has to be taken when the house is full.
+    if hub.logins_in_flight.get() >= MOST_LOGINS {
         hub.metrics.refused.increment();
         let mut out = BytesMut::new();
-        let text = format!("sorry, too many clients already (limits: clients {most})");
+        let text = format!("sorry, too many clients already: {MOST_LOGINS} are logging in");
         message::error(&mut out, &ErrorBody::new(Severity::Fatal, "53300", &text));
         stream.last_words(&out);
         return;
@@ -95,9 +95,9 @@ fn admit(hub: &Rc<Hub>, mut stream: Stream) {
     // Counted now: many are accepted before the first of their tasks runs.
     let logging_in = LoggingIn::begin(&hub);
     let login = async move {
-        let session = take_in(hub, stream).await;
+        let client = take_in(hub, stream).await;
         drop(logging_in);
-        session
+        client
     };
-    tokio::task::spawn_local(Client::LoggingIn(Box::pin(login)));
+    tokio::task::spawn_local(Task::LoggingIn(Box::pin(login)));
 }

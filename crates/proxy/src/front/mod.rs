@@ -8,12 +8,14 @@
 //! - `login`: who the client is
 //! - `verifiers`: what its password is held against
 //! - `welcome`: what it is told before its first query
+//! - `replication`: a server connection of its own, for a client that asks for replication
 
 mod client;
 mod encrypt;
 mod first;
 pub(crate) mod listener;
 mod login;
+mod replication;
 mod verifiers;
 mod welcome;
 
@@ -24,6 +26,7 @@ use pglanes_auth::ChannelBinding;
 use pglanes_wire::message::{self, ErrorBody, Severity};
 
 use crate::hub::{Hub, Phase};
+use crate::replication::Replication;
 use crate::session::Session;
 use crate::stream::Stream;
 
@@ -74,8 +77,19 @@ impl From<std::io::Error> for Turned {
     }
 }
 
-/// Takes the client in: the session, once it is logged in, or nothing.
-pub(crate) async fn take_in(hub: Rc<Hub>, stream: Stream) -> Option<Session> {
+/// A client that has logged in.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are sessions, and a box would cost each of them an allocation"
+)]
+pub(crate) enum Client {
+    Session(Session),
+    /// Boxed: there are few, and sessions should not be larger for them.
+    Replication(Box<Replication>),
+}
+
+/// Takes the client in: what it is once it is logged in, or nothing.
+pub(crate) async fn take_in(hub: Rc<Hub>, stream: Stream) -> Option<Client> {
     let limit = hub.live().config.limits.login_timeout;
     let mut arrival = Arrival {
         hub,
@@ -85,7 +99,12 @@ pub(crate) async fn take_in(hub: Rc<Hub>, stream: Stream) -> Option<Session> {
     };
     let logged_in = tokio::time::timeout(limit, arrival.log_in()).await;
     let turned = match logged_in {
-        Ok(Ok(session)) => return Some(session.into_session(arrival)),
+        Ok(Ok(LoggedIn::Session(session))) => {
+            return Some(Client::Session(session.into_session(arrival)));
+        }
+        Ok(Ok(LoggedIn::Replication(link))) => {
+            return Some(Client::Replication(Box::new(link.start(arrival))));
+        }
         Ok(Err(turned)) => turned,
         Err(_) => Turned::away(
             "08006",
@@ -99,21 +118,39 @@ pub(crate) async fn take_in(hub: Rc<Hub>, stream: Stream) -> Option<Session> {
     None
 }
 
+/// A client whose login is over, without what it arrived with.
+enum LoggedIn {
+    Session(welcome::Welcomed),
+    Replication(replication::Link),
+}
+
 impl Arrival {
-    async fn log_in(&mut self) -> Result<welcome::Welcomed, Turned> {
+    async fn log_in(&mut self) -> Result<LoggedIn, Turned> {
         let startup = self.first().await?;
         if self.hub.phase.get() == Phase::Draining {
             return Err(Turned::away("57P03", "pglanes is shutting down"));
         }
-        if startup.replication.is_some() {
-            return Err(Turned::Away {
-                sqlstate: "0A000",
-                message: "replication connections do not go through pglanes yet".into(),
-                hint: Some("Connect to PostgreSQL directly for replication."),
-            });
-        }
+        self.refuse_if_full()?;
         let known = self.authenticate(&startup).await?;
-        self.welcome(startup, known).await
+        if startup.replication.is_some() {
+            return self
+                .replicate(startup, known)
+                .await
+                .map(LoggedIn::Replication);
+        }
+        self.welcome(startup, known).await.map(LoggedIn::Session)
+    }
+
+    /// Sessions are bounded. Looked at before the login, which costs something, and again
+    /// after it, as others may have come in meanwhile.
+    fn refuse_if_full(&self) -> Result<(), Turned> {
+        let most = self.hub.live().config.limits.clients;
+        if self.hub.sessions.borrow().len() < most as usize {
+            return Ok(());
+        }
+        self.hub.metrics.refused.increment();
+        let text = format!("sorry, too many clients already (limits: clients {most})");
+        Err(Turned::away("53300", text))
     }
 
     fn turn_away(&mut self, turned: Turned) {

@@ -4,8 +4,8 @@
 use std::rc::Rc;
 
 use bytes::BytesMut;
-use pglanes_lanes::PoolId;
 use pglanes_lanes::classify::{Classified, SessionFacts};
+use pglanes_lanes::{LaneId, PoolId};
 use pglanes_wire::message::{self, Severity, TransactionStatus};
 use pglanes_wire::parameters::{ParameterSet, normalise_client_encoding};
 use pglanes_wire::startup::Startup;
@@ -67,9 +67,34 @@ impl Arrival {
             initial: self.hub.settings.borrow_mut().intern(initial),
         };
         let identity = self.hub.identities.borrow_mut().intern(identity);
-        let registered = self.hub.sessions.borrow_mut().register(class.lane);
-        let face =
-            registered.ok_or_else(|| Turned::away("58000", "no randomness for a cancel key"))?;
+        let face = self.register(class.lane, &startup)?;
+        self.say_welcome(&face, &told).await?;
+        Ok(Welcomed {
+            face,
+            identity,
+            class,
+            told,
+        })
+    }
+
+    /// Gives the session its cancel key.
+    pub(super) fn register(
+        &self,
+        lane: LaneId,
+        startup: &Startup,
+    ) -> Result<Rc<SessionFace>, Turned> {
+        self.refuse_if_full()?;
+        let mut sessions = self.hub.sessions.borrow_mut();
+        let registered = sessions.register(lane, startup.version.cancel_secret());
+        registered.ok_or_else(|| Turned::away("58000", "no randomness for a cancel key"))
+    }
+
+    /// Says all that follows on AuthenticationOk. A client that does not take it is forgotten.
+    pub(super) async fn say_welcome(
+        &mut self,
+        face: &SessionFace,
+        told: &ParameterSet,
+    ) -> Result<(), Turned> {
         let mut out = BytesMut::new();
         for (name, value) in told.iter() {
             message::parameter_status(&mut out, name, value);
@@ -80,12 +105,7 @@ impl Arrival {
             self.hub.sessions.borrow_mut().remove(face.key.pid());
             return Err(error.into());
         }
-        Ok(Welcomed {
-            face,
-            identity,
-            class,
-            told,
-        })
+        Ok(())
     }
 
     /// The pool of this login, and what the server reports there. Startup parameters
@@ -100,6 +120,7 @@ impl Arrival {
             user: known.user.clone(),
             database: known.database.clone(),
             startup,
+            replication: None,
         };
         let plain = self.pool(key(Vec::new()))?;
         let reported = self.reported(plain, class).await?;
@@ -126,7 +147,7 @@ impl Arrival {
         Ok((pool, self.reported(pool, class).await?))
     }
 
-    fn pool(&self, key: PoolKey) -> Result<PoolId, Turned> {
+    pub(super) fn pool(&self, key: PoolKey) -> Result<PoolId, Turned> {
         let id = self.hub.pools.borrow_mut().id(key);
         id.ok_or_else(|| {
             let text = "too many combinations of user, database and startup parameters";
@@ -156,12 +177,12 @@ impl Arrival {
         }
     }
 
-    async fn wait(&self, mut ticket: WaitingTicket) -> Asked {
+    pub(super) async fn wait(&self, mut ticket: WaitingTicket) -> Asked {
         let outcome = std::future::poll_fn(|context| ticket.poll(context)).await;
         self.hub.settle(outcome)
     }
 
-    fn turned(&self, refusal: &Refusal) -> Turned {
+    pub(super) fn turned(&self, refusal: &Refusal) -> Turned {
         match refusal {
             Refusal::OpenFailed(error) => {
                 let mut out = BytesMut::new();

@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use pglanes_config::Cpu;
-use pglanes_lanes::{Input, LaneId, PoolId, ServerId, Time};
+use pglanes_lanes::{Input, LaneId, OpenVerdict, PoolId, ServerId, Time};
 use pglanes_wire::prepared::ServerStatements;
 use pglanes_wire::replies::Replies;
+use pglanes_wire::startup::PROTOCOL_3_0;
 use tokio::sync::Notify;
 
 use super::{Hub, PoolKey, ServerPlace};
@@ -78,7 +79,26 @@ enum Encrypted {
     Never,
 }
 
+/// Opens in the protocol that is asked for at present; where the server refuses that, in 3.0.
+/// PostgreSQL itself negotiates; other poolers may refuse.
 async fn open_by(
+    hub: &Hub,
+    live: &Live,
+    key: &PoolKey,
+    lane: LaneId,
+    attempt: Attempt,
+) -> Result<(Stream, LoggedIn), (OpenError, Encrypted)> {
+    let asked = live.target.protocol.get();
+    match open_once(hub, live, key, lane, attempt).await {
+        Err((error, _)) if asked > PROTOCOL_3_0 && error.refuses_protocol() => {
+            live.target.protocol.set(PROTOCOL_3_0);
+            open_once(hub, live, key, lane, attempt).await
+        }
+        opened => opened,
+    }
+}
+
+async fn open_once(
     hub: &Hub,
     live: &Live,
     key: &PoolKey,
@@ -113,14 +133,14 @@ async fn open_by(
 /// The startup packet: the lane's envelope, and over it what the client asked for, so
 /// that RESET ALL and DISCARD ALL come back to these (design rule 4).
 fn startup_parameters(key: &PoolKey, envelope: &[(String, String)]) -> Vec<(String, String)> {
-    let mut parameters = vec![
-        ("user".to_owned(), key.user.clone()),
-        ("database".to_owned(), key.database.clone()),
-        (
-            "application_name".to_owned(),
-            OWN_APPLICATION_NAME.to_owned(),
-        ),
-    ];
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut parameters = vec![pair("user", &key.user), pair("database", &key.database)];
+    if let Some(replication) = &key.replication {
+        parameters.push(pair("replication", replication));
+        parameters.extend(key.startup.iter().cloned());
+        return parameters;
+    }
+    parameters.push(pair("application_name", OWN_APPLICATION_NAME));
     let asked = |name: &str| {
         let mut startup = key.startup.iter();
         startup.any(|(known, _)| known.eq_ignore_ascii_case(name))
@@ -153,8 +173,7 @@ impl Hub {
                 key: welcome.key,
                 cancels_under_way: Cell::new(0),
                 cancels_done: Notify::new(),
-                own_outstanding: Cell::new(0),
-                own_done: Notify::new(),
+                ours: Cell::default(),
                 cancelled_because: RefCell::new(None),
             }),
             lane,
@@ -190,7 +209,11 @@ impl Hub {
         if error.refutes_welcome() {
             self.pools.borrow_mut().set_welcome(pool, None);
         }
-        let verdict = error.verdict();
+        // Nobody else's connection will do for a replication client, so it is told at once.
+        let verdict = match self.pools.borrow().key(pool).replication {
+            Some(_) => OpenVerdict::RejectWaiters,
+            None => error.verdict(),
+        };
         self.servers.borrow_mut().remove(&id);
         self.open_errors.borrow_mut().insert(id, Rc::new(error));
         self.tell(Input::OpenFailed {
@@ -241,6 +264,7 @@ mod tests {
             user: "u".into(),
             database: "d".into(),
             startup: pairs(&[("Work_Mem", "1MB")]),
+            replication: None,
         };
         let envelope = pairs(&[("work_mem", "64MB"), ("statement_timeout", "60s")]);
         let parameters = startup_parameters(&key, &envelope);
@@ -250,6 +274,24 @@ mod tests {
             ("application_name", "pglanes"),
             ("statement_timeout", "60s"),
             ("Work_Mem", "1MB"),
+        ]);
+        assert_eq!(parameters, expected);
+    }
+
+    #[test]
+    fn replication_starts_with_what_the_client_asked_for_alone() {
+        let key = PoolKey {
+            user: "u".into(),
+            database: "d".into(),
+            startup: pairs(&[("application_name", "standby")]),
+            replication: Some("true".into()),
+        };
+        let parameters = startup_parameters(&key, &pairs(&[("statement_timeout", "60s")]));
+        let expected = pairs(&[
+            ("user", "u"),
+            ("database", "d"),
+            ("replication", "true"),
+            ("application_name", "standby"),
         ]);
         assert_eq!(parameters, expected);
     }

@@ -15,6 +15,9 @@ pub(crate) struct PoolKey {
     /// What the client's startup packet asked for beyond the lane's envelope, sorted by
     /// name: server connections start with it, so that RESET brings it back.
     pub(crate) startup: Vec<(String, String)>,
+    /// The value of `replication`, for connections of that kind: those start with the client's
+    /// parameters alone and are never given back, so nobody finds one here that was used.
+    pub(crate) replication: Option<String>,
 }
 
 #[derive(Debug)]

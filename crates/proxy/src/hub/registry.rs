@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use pglanes_lanes::{LaneId, Time};
-use pglanes_wire::cancel_key::CancelKey;
+use pglanes_wire::cancel_key::{CancelKey, SECRET_3_2};
 
 use crate::server::ServerFace;
 
@@ -81,19 +81,21 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Registers a session under a new random key; `None` if there is no randomness.
-    pub(crate) fn register(&mut self, lane: LaneId) -> Option<Rc<SessionFace>> {
+    /// Registers a session under a new random key with so many bytes of secret; `None` if
+    /// there is no randomness.
+    pub(crate) fn register(&mut self, lane: LaneId, secret: usize) -> Option<Rc<SessionFace>> {
         loop {
-            let mut random = [0; 8];
+            let mut random = [0; 4 + SECRET_3_2];
             getrandom::fill(&mut random).ok()?;
-            let [a, b, c, d, secret @ ..] = random;
+            let [a, b, c, d, random @ ..] = random;
+            let secret = random.get(..secret)?;
             // Positive, as process ids are: clients print and compare them.
             let process_id = (i32::from_be_bytes([a, b, c, d]) & i32::MAX).max(1);
             if self.by_process_id.contains_key(&process_id) {
                 continue;
             }
             let face = Rc::new(SessionFace {
-                key: CancelKey::new(process_id, &secret).ok()?,
+                key: CancelKey::new(process_id, secret).ok()?,
                 activity: RefCell::new(Activity::Idle),
                 asked: Cell::new(Asked::Nothing),
                 lane: Cell::new(lane),

@@ -151,8 +151,6 @@ impl Hub {
             // Else it could be taken for the end of a message that was cut off.
             server.stream.last_words(TERMINATE);
         }
-        // Nobody will answer them; a cancel that waits for them goes now.
-        server.face.own_queries_are_over();
         self.servers.borrow_mut().remove(&server.face.id);
         self.metrics.servers_closed.increment();
         self.tell(Input::Closed {
@@ -259,7 +257,7 @@ impl Hub {
         face.cancelled_because
             .replace(Some(format!("throttle {name:?}")));
         self.metrics.throttle_cancels.increment();
-        crate::cancel::forward(self, face);
+        crate::cancel::forward_to_client(self, face);
     }
 
     /// Notes the face of a connection that a session holds, for cancels by throttles.

@@ -6,7 +6,7 @@ use std::task::Context;
 use bytes::BytesMut;
 use pglanes_wire::error_fields::ErrorFields;
 use pglanes_wire::frame::{self, Frame, HEADER};
-use pglanes_wire::message::{self, ErrorBody, Severity};
+use pglanes_wire::message;
 use pglanes_wire::parameters::parse_parameter_status;
 use pglanes_wire::replies::Reply;
 
@@ -200,13 +200,7 @@ impl Session {
             }
             Some("57014") => {
                 let because = server.face.cancelled_because.take()?;
-                let lane = self.hub.live().lane_name(server.lane).to_owned();
-                let text = format!("canceling statement: lane \"{lane}\" gave way to {because}");
-                let mut out = BytesMut::new();
-                let hint = "The work can be tried again; it will wait until the lane has slots.";
-                let body = ErrorBody::new(Severity::Error, "57014", &text).with_hint(hint);
-                message::error(&mut out, &body);
-                Some(out.to_vec())
+                Some(self.gave_way(server, &because).to_vec())
             }
             // Invalid or duplicate statement name, or the wrong number of parameters: by the
             // name the client gave.

@@ -19,10 +19,11 @@ pub(crate) enum Reason {
     LargeStatement,
     Sequence,
     SessionPooling,
+    Replication,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Listen,
         Self::TemporaryTable,
         Self::HoldCursor,
@@ -34,6 +35,7 @@ impl Reason {
         Self::LargeStatement,
         Self::Sequence,
         Self::SessionPooling,
+        Self::Replication,
     ];
 
     /// As metrics and SHOW name it.
@@ -50,6 +52,7 @@ impl Reason {
             Self::LargeStatement => "large_statement",
             Self::Sequence => "sequence",
             Self::SessionPooling => "session_pooling",
+            Self::Replication => "replication",
         }
     }
 }
@@ -186,7 +189,7 @@ mod tests {
 
     #[test]
     fn session_state_pins_and_its_undoing_unpins() {
-        use Reason::{AdvisoryLock, HoldCursor, Listen, Load, Role, SqlPrepare, TemporaryTable};
+        use Reason::*;
         check("SELECT 1", &[], &[]);
         check("listen a", &[Listen], &[]);
         check("UNLISTEN *", &[], &[Listen]);
@@ -211,6 +214,9 @@ mod tests {
                 SqlPrepare,
                 TemporaryTable,
                 Role,
+                Sequence,
+                CustomSetting,
+                LargeStatement,
             ],
         );
         check(

@@ -8,6 +8,7 @@ use pglanes_wire::message::{self, ErrorBody, Severity};
 
 use super::{PassTo, Session, State, Step};
 use crate::hub::{Activity, Refusal};
+use crate::server::Server;
 
 impl Session {
     /// Answers the transaction in the inbox with the reason why it got no slot.
@@ -45,6 +46,30 @@ impl Session {
         let text = "canceling statement due to user request while it waited for a slot";
         message::error(&mut out, &ErrorBody::new(Severity::Error, "57014", text));
         self.answer_first(&out)
+    }
+
+    /// The error for a query that a cancel or a throttle met while the session's settings were
+    /// being made, before it was sent.
+    pub(super) fn cancelled_before(&self, server: &Server) -> Vec<u8> {
+        if let Some(because) = server.face.cancelled_because.take() {
+            return self.gave_way(server, &because).to_vec();
+        }
+        let mut out = BytesMut::new();
+        let text = "canceling statement due to user request";
+        message::error(&mut out, &ErrorBody::new(Severity::Error, "57014", text));
+        out.to_vec()
+    }
+
+    /// The error for a query that the proxy itself cancelled.
+    pub(super) fn gave_way(&self, server: &Server, because: &str) -> BytesMut {
+        let live = self.hub.live();
+        let lane = live.lane_name(server.lane);
+        let text = format!("canceling statement: lane \"{lane}\" gave way to {because}");
+        let mut out = BytesMut::new();
+        let hint = "The work can be tried again; it will wait until the lane has slots.";
+        let body = ErrorBody::new(Severity::Error, "57014", &text).with_hint(hint);
+        message::error(&mut out, &body);
+        out
     }
 
     /// Puts `error` in the place of the answer to the first message of the inbox, as

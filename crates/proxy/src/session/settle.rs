@@ -14,7 +14,7 @@ use super::answers::APPLICATION_NAME;
 use super::pins::{Pins, Reason};
 use super::relay::{Parting, Progress};
 use crate::hub::OWN_APPLICATION_NAME;
-use crate::server::{OwnQuery, Server};
+use crate::server::{Ours, OwnQuery, Server};
 use crate::settings::{Settings, capture_query};
 
 /// Custom settings (those with a dot) that are followed for one session; a session
@@ -202,20 +202,34 @@ impl Session {
         settled: bool,
     ) -> Result<Progress, Parting> {
         let failed = server.own_error.is_some();
+        let cancelled = server.face.ours.get() == Ours::BeforeClientsCancelled;
         let Some(own) = server.own_answered() else {
             return Err(Parting::OutOfSync("an answer to no query of ours".into()));
         };
         match own {
             OwnQuery::AdjustingFirst { .. } if failed => Ok(Progress::NeverBegan),
-            OwnQuery::Beginning if !failed => Ok(Progress::Going),
+            OwnQuery::AdjustingFirst { target } if cancelled => {
+                // The client's query has not been sent: it is cancelled by not being sent.
+                server.applied = target;
+                server.own_error = Some(self.cancelled_before(server));
+                Ok(Progress::NeverBegan)
+            }
+            OwnQuery::Beginning if !failed => {
+                self.cancel_what_follows(server, cancelled);
+                Ok(Progress::Going)
+            }
             OwnQuery::AdjustingFirst { target } | OwnQuery::Adjusting { target } if !failed => {
                 server.applied = target;
                 self.tell_differences(server);
                 let begun = self.begin_for_real(server);
                 begun.map_err(|error| Parting::OutOfSync(error.to_string()))?;
+                self.cancel_what_follows(server, cancelled);
                 Ok(Progress::Going)
             }
-            OwnQuery::Discarding | OwnQuery::Renaming if !failed => Ok(Progress::Going),
+            OwnQuery::Discarding | OwnQuery::Renaming if !failed => {
+                self.cancel_what_follows(server, cancelled);
+                Ok(Progress::Going)
+            }
             OwnQuery::Capturing { rows, .. } if !failed => {
                 self.settings_captured(server, rows);
                 Ok(if settled {
@@ -233,12 +247,27 @@ impl Session {
                 asked.map_err(|error| Parting::OutOfSync(error.to_string()))?;
                 Ok(Progress::Going)
             }
+            OwnQuery::Capturing { .. } => {
+                // Its settings cannot be learned (a statement_timeout of next to nothing): the
+                // session keeps the connection that has them.
+                server.own_error = None;
+                self.pin(Reason::CustomSetting);
+                Ok(Progress::Going)
+            }
             OwnQuery::Renaming if met_by_cancel(server) => {
                 server.own_error = None;
                 self.restore_name(server);
                 Ok(Progress::Going)
             }
             _ => Err(Parting::OutOfSync("a query of ours failed".into())),
+        }
+    }
+
+    /// Delivers a cancel that came while a query of ours ran ahead of the client's, which was
+    /// sent behind it and runs now.
+    fn cancel_what_follows(&self, server: &Server, cancelled: bool) {
+        if cancelled && server.face.ours.get() == Ours::None {
+            crate::cancel::forward(&self.hub, Rc::clone(&server.face));
         }
     }
 

@@ -1,13 +1,14 @@
 //! The connection to PostgreSQL: a unix socket where there is one, else TCP, with TLS as
 //! libpq's `sslmode` has it. Over a unix socket there is never TLS.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 
 use bytes::BytesMut;
 use pglanes_config::{
     BindChannel, LoadedUpstreamTls, Negotiation, TlsMode, Upstream, UpstreamAddress,
 };
-use pglanes_wire::startup::write_ssl_request;
+use pglanes_wire::startup::{PROTOCOL_3_2, write_ssl_request};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::OpenError;
@@ -25,6 +26,8 @@ pub(crate) struct Target {
     negotiation: Negotiation,
     /// Whether a login must be bound to its TLS connection.
     pub(crate) channel_binding: BindChannel,
+    /// The protocol to ask for: 3.2 until a server has said that it does not have it.
+    pub(crate) protocol: Cell<i32>,
 }
 
 /// What one attempt does about TLS, where it goes over TCP.
@@ -48,6 +51,7 @@ impl Target {
             mode: upstream.tls.mode,
             negotiation: upstream.tls.negotiation,
             channel_binding: upstream.tls.channel_binding,
+            protocol: Cell::new(PROTOCOL_3_2),
         }
     }
 

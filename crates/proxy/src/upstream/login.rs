@@ -90,7 +90,7 @@ pub(crate) async fn log_in(
     let mut out = BytesMut::new();
     write_startup(
         &mut out,
-        PROTOCOL_3_0,
+        target.protocol.get(),
         parameters
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str())),
@@ -105,6 +105,7 @@ pub(crate) async fn log_in(
     let mut login = Login {
         stream,
         place: &target.place(),
+        protocol: &target.protocol,
         bind: target.channel_binding,
         binding,
         user,
@@ -119,6 +120,7 @@ pub(crate) async fn log_in(
 struct Login<'a> {
     stream: &'a mut Stream,
     place: &'a str,
+    protocol: &'a Cell<i32>,
     bind: BindChannel,
     /// What a login can be bound to: there is TLS, with a certificate fit for that.
     binding: Option<ChannelBinding>,
@@ -149,7 +151,8 @@ impl<'a> Login<'a> {
                 }
                 b'K' => key = CancelKey::parse_backend_key_data(body),
                 b'E' => return Err(OpenError::Refused(body.to_vec())),
-                b'N' | b'v' => {}
+                b'v' => self.negotiated(body)?,
+                b'N' => {}
                 b'Z' => {
                     let key = key.unwrap_or_else(CancelKey::none);
                     return Ok(LoggedIn { key, parameters });
@@ -163,6 +166,21 @@ impl<'a> Login<'a> {
                 }
             }
             held.drain(..frame.total);
+        }
+    }
+
+    /// NegotiateProtocolVersion, from servers before PostgreSQL 18: the connection goes on with
+    /// their version, and the next one asks for no more.
+    fn negotiated(&self, body: &[u8]) -> Result<(), OpenError> {
+        let newest = body.first_chunk().map(|newest| i32::from_be_bytes(*newest));
+        match newest {
+            Some(newest) if (PROTOCOL_3_0..=self.protocol.get()).contains(&newest) => {
+                self.protocol.set(newest);
+                Ok(())
+            }
+            _ => Err(OpenError::Login(
+                "the server offers a protocol version that was not asked for".into(),
+            )),
         }
     }
 

@@ -94,6 +94,16 @@ impl OpenError {
         }
     }
 
+    /// Whether the server may have meant the protocol version, and would take an older one.
+    pub(crate) fn refuses_protocol(&self) -> bool {
+        match self {
+            Self::Refused(body) => {
+                matches!(ErrorFields::parse(body).sqlstate(), Some("0A000" | "08P01"))
+            }
+            _ => false,
+        }
+    }
+
     /// The ErrorResponse for a client: the server's own words where it had some.
     pub(crate) fn write_error(&self, out: &mut bytes::BytesMut, severity: Severity) {
         match self {

@@ -1,0 +1,65 @@
+//! Replication (`replication=true` or `database` in the startup packet): the client gets a
+//! server connection of its own, opened with its own startup parameters. It takes a slot of its
+//! lane, as a pinned session does, and waits for one as a transaction does.
+
+use std::rc::Rc;
+
+use pglanes_lanes::classify::SessionFacts;
+use pglanes_wire::startup::Startup;
+
+use super::login::Known;
+use super::{Arrival, Turned};
+use crate::hub::{Activity, Asked, LinkedServer, PoolKey, SessionFace};
+use crate::replication::Replication;
+
+/// A client that has its server connection and was welcomed.
+pub(super) struct Link {
+    face: Rc<SessionFace>,
+    server: LinkedServer,
+}
+
+impl Link {
+    pub(super) fn start(self, arrival: Arrival) -> Replication {
+        let Arrival {
+            hub, stream, inbox, ..
+        } = arrival;
+        Replication::new(hub, stream, self.face, self.server, inbox)
+    }
+}
+
+impl Arrival {
+    pub(super) async fn replicate(
+        &mut self,
+        startup: Startup,
+        known: Known,
+    ) -> Result<Link, Turned> {
+        let lane = {
+            let facts = SessionFacts {
+                application_name: startup.parameter("application_name").unwrap_or(""),
+                user: &known.user,
+                database: &known.database,
+            };
+            self.hub.live().classifier.session(&facts).lane
+        };
+        let pool = self.pool(PoolKey {
+            user: known.user,
+            database: known.database,
+            startup: startup.parameters.clone(),
+            replication: startup.replication.clone(),
+        })?;
+        let mut asked = self.hub.ask(lane, pool);
+        let server = loop {
+            asked = match asked {
+                Asked::Granted(server) => break server,
+                Asked::Refused(refusal) => return Err(self.turned(&refusal)),
+                Asked::Waiting(ticket) => self.wait(ticket).await,
+            };
+        };
+        let face = self.register(lane, &startup)?;
+        // From here on a cancel finds the connection.
+        let linked = Activity::Linked(Rc::clone(&server.face));
+        face.activity.replace(linked);
+        self.say_welcome(&face, &server.parameters).await?;
+        Ok(Link { face, server })
+    }
+}
