@@ -207,3 +207,14 @@ pub(crate) fn send_or_hold(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_stream_is_no_larger_for_the_sake_of_tls() {
+        let plain = size_of::<TcpStream>().max(size_of::<UnixStream>());
+        assert!(size_of::<Stream>() <= plain + size_of::<usize>());
+    }
+}

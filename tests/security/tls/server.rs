@@ -2,6 +2,9 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+use pglanes_auth::Password;
+use pglanes_config::{BindChannel, Roots, TlsMode, UpstreamTls};
+use pglanes_control::{Control, Host, ServerAddress};
 use pglanes_testbed::{Auth, Postgres, StopMode, Version};
 use pglanes_tests::{
     Builder, Certificates, Pg, Proxy, Raw, Script, cancel, connect, eventually, invariants,
@@ -221,5 +224,34 @@ async fn an_old_server_without_alpn_is_reached_by_asking() {
     assert_eq!(asked, Ok("t".to_owned()));
     let direct = encrypted(&pg, "sslmode=require&sslnegotiation=direct").await;
     assert!(direct.is_err(), "PostgreSQL 14 knows no direct TLS");
+    pg.stop(StopMode::Immediate).await;
+}
+
+#[tokio::test]
+async fn the_proxys_own_questions_go_over_tls_too() {
+    let certificates = Certificates::new();
+    let pg = start(Version::V17, &certificates).await;
+    let hba = pg.server().data_dir().join("pg_hba.conf");
+    std::fs::write(hba, "hostssl all all 127.0.0.1/32 scram-sha-256\n").unwrap();
+    pg.server().restart(StopMode::Fast).unwrap();
+    let address = ServerAddress {
+        host: Host::Tcp("127.0.0.1".to_owned()),
+        port: pg.server().port(),
+        user: "postgres".to_owned(),
+        database: "postgres".to_owned(),
+        password: Some(Password::from(PASSWORD.to_owned())),
+    };
+    let by = |authority: &str| UpstreamTls {
+        mode: TlsMode::VerifyFull,
+        roots: Roots::File(certificates.path(authority)),
+        channel_binding: BindChannel::Require,
+        ..UpstreamTls::default()
+    };
+    let control = Control::with_tls(&address, &by("ca.crt")).unwrap();
+    control.health().await.unwrap();
+    let believed = Control::with_tls(&address, &by("other.crt")).unwrap();
+    assert!(believed.health().await.is_err());
+    let without = Control::new(&address).health().await;
+    assert!(without.is_err(), "this server takes nobody without TLS");
     pg.stop(StopMode::Immediate).await;
 }
