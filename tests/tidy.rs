@@ -6,6 +6,8 @@
 mod arrows;
 #[path = "tidy/sizes.rs"]
 mod sizes;
+#[path = "tidy/table.rs"]
+mod table;
 #[path = "tidy/texts.rs"]
 mod texts;
 
