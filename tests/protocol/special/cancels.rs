@@ -160,22 +160,32 @@ async fn one_that_comes_while_we_ask_for_the_settings_comes_too_late() {
     invariants(&proxy).await;
 }
 
+/// Takes the timeout back, which on a busy machine may itself meet it a few times.
+async fn without_timeout(raw: &mut Raw) {
+    for _ in 0..1000 {
+        let answers = raw.query("SET statement_timeout = 0").await;
+        match answers[0].tag {
+            b'C' => return,
+            _ => assert_eq!(answers[0].sqlstate(), "57014", "{answers:?}"),
+        }
+    }
+    panic!("a thousand times in a row it took longer than 1 ms");
+}
+
 #[tokio::test]
 async fn a_session_whose_own_timeout_stops_our_question_keeps_its_connection_and_lives() {
     let proxy = Proxy::with_slots(1).run().await;
     let mut raw = Raw::ready(&proxy).await;
     for _ in 0..20 {
-        assert_eq!(
-            tags(&raw.query("SET statement_timeout = '1ms'").await),
-            "CZ"
-        );
-        assert_eq!(tags(&raw.query("SET statement_timeout = 0").await), "CZ");
+        let answers = raw.query("SET statement_timeout = '1ms'").await;
+        assert_eq!(tags(&answers), "CZ", "{answers:?}");
+        without_timeout(&mut raw).await;
     }
     raw.query("SET statement_timeout = '1ms'").await;
     let answers = raw.query("SELECT pg_sleep(10)").await;
     let error = answers.iter().find(|answer| answer.tag == b'E');
     assert_eq!(error.unwrap().sqlstate(), "57014", "{answers:?}");
-    raw.query("SET statement_timeout = 0").await;
+    without_timeout(&mut raw).await;
     assert_eq!(raw.value("SHOW statement_timeout").await, "0");
     drop(raw);
     invariants(&proxy).await;
