@@ -7,7 +7,7 @@ async fn check(auth: Auth) {
     let password = auth.password().unwrap().to_owned();
     let pg = Pg::own(Postgres::builder().auth(auth.clone())).await;
     let with_password = |password: &str| {
-        let builder = Proxy::with("")
+        let builder = Proxy::with("auth: { method: trust }")
             .over(&pg)
             .upstream("password: { env: PASSWORD }");
         builder.secret("PASSWORD", password)
@@ -39,7 +39,7 @@ async fn check(auth: Auth) {
     );
     invariants(&proxy).await;
 
-    let proxy = Proxy::with("").over(&pg).run().await;
+    let proxy = Proxy::with("auth: { method: trust }").over(&pg).run().await;
     let error = try_connect(&proxy, "").await.err().unwrap();
     let text = error.as_db_error().unwrap().message().to_owned();
     assert!(text.contains("password"), "{auth:?}, without one: {text}");

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pglanes_auth::Secret;
 use pglanes_config::{Config, Surroundings};
 use pglanes_lanes::LaneId;
-use pglanes_proxy::{Handle, LaneMetrics, Metrics, View};
+use pglanes_proxy::{CredentialSource, Handle, LaneMetrics, Metrics, View};
 use tokio::task::JoinHandle;
 
 use crate::{Pg, Raw, Target};
@@ -27,6 +28,8 @@ pub struct Builder {
     pg: Option<Pg>,
     port: Option<u16>,
     lives: Duration,
+    source: Option<Arc<dyn CredentialSource>>,
+    socket: Option<PathBuf>,
 }
 
 impl Builder {
@@ -79,6 +82,26 @@ impl Builder {
         self
     }
 
+    /// A `userlist.txt`, for a fragment that says `users_file: userlist.txt`.
+    #[must_use]
+    pub fn users_file(self, text: &str) -> Self {
+        self.secret("userlist.txt", text)
+    }
+
+    /// Who answers `auth_query`.
+    #[must_use]
+    pub fn credentials(mut self, source: Arc<dyn CredentialSource>) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// Listens on a unix socket in this folder too.
+    #[must_use]
+    pub fn socket(mut self, folder: &Path) -> Self {
+        self.socket = Some(folder.to_owned());
+        self
+    }
+
     /// Another fragment in the first one's place.
     #[must_use]
     pub fn fragment(mut self, fragment: &str) -> Self {
@@ -95,8 +118,12 @@ impl Builder {
             true => "",
             false => "  slots: 10\n",
         };
+        let listen = match &self.socket {
+            Some(folder) => format!("[127.0.0.1:0, {}]", folder.display()),
+            None => "127.0.0.1:0".to_owned(),
+        };
         let text = format!(
-            "listen: 127.0.0.1:0\nhttp: off\nupstream:\n  url: postgresql://127.0.0.1:{port}/?{}\n{slots}{}{}\n",
+            "listen: {listen}\nhttp: off\nupstream:\n  url: postgresql://127.0.0.1:{port}/?{}\n{slots}{}{}\n",
             self.parameters, self.upstream, self.fragment
         );
         match pglanes_config::parse("lanes.yaml", &text, &Known(&self.secrets)) {
@@ -115,7 +142,8 @@ impl Builder {
             None => Pg::fresh().await,
         };
         let config = self.config(self.port.unwrap_or_else(|| pg.server().port()));
-        let proxy = pglanes_proxy::Proxy::start(config.clone()).expect("the proxy starts");
+        let proxy = pglanes_proxy::Proxy::start_with(config.clone(), self.source.clone());
+        let proxy = proxy.expect("the proxy starts");
         let handle = proxy.handle().clone();
         let limit = self.lives;
         let watchdog = tokio::spawn(async move {
@@ -141,6 +169,12 @@ struct Known<'a>(&'a HashMap<String, String>);
 impl Surroundings for Known<'_> {
     fn variable(&self, name: &str) -> Option<Secret<String>> {
         self.0.get(name).cloned().map(Secret::new)
+    }
+
+    fn users_file(&self, path: &Path) -> Result<Secret<String>, String> {
+        let name = path.to_string_lossy();
+        self.variable(&name)
+            .ok_or_else(|| "no such file".to_owned())
     }
 
     fn secret_file(&self, path: &Path) -> Result<Secret<String>, String> {
@@ -172,6 +206,8 @@ impl Proxy {
             pg: None,
             port: None,
             lives: LONGEST_TEST,
+            source: None,
+            socket: None,
         }
     }
 

@@ -13,6 +13,7 @@
 //! Nothing of a broken file is ever applied: there is a whole `Config` or none.
 #![forbid(unsafe_code)]
 
+mod access;
 mod diagnostic;
 mod explain;
 mod lane;
@@ -33,6 +34,7 @@ mod tests;
 pub mod tls;
 mod units;
 mod url;
+mod userlist;
 mod validate;
 mod yaml;
 
@@ -43,6 +45,10 @@ use std::sync::LazyLock;
 
 use pglanes_auth::Secret;
 
+pub use access::{
+    AccessMethod, AccessRule, AddressMatch, Admission, AuthQuery, ClientAddress, PeerMapping,
+    peer_may_be,
+};
 pub use diagnostic::{ConfigError, Diagnostic, MAXIMUM_DIAGNOSTICS};
 pub use explain::{Explanation, Subject};
 pub use lane::{
@@ -63,6 +69,7 @@ pub use tls::{
     BindChannel, ClientCertificates, ClientIdentity, ListenTls, LoadedListenTls, LoadedUpstreamTls,
     Negotiation, Roots, TlsDemand, TlsError, TlsMode, UpstreamTls,
 };
+pub use userlist::{MAXIMUM_LISTED_USERS, MAXIMUM_USERLIST_BYTES, Userlist};
 pub use yaml::MAXIMUM_FILE_BYTES;
 
 use diagnostic::Text;

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pglanes_auth::{Secret, StoredCredential};
+use pglanes_auth::{Md5Hash, Secret, StoredCredential};
 
+use crate::access::{AccessRule, AuthQuery};
 use crate::diagnostic::Diagnostic;
 use crate::lane::{Lane, Throttle};
 use crate::tls::{ListenTls, UpstreamTls};
+use crate::userlist::Userlist;
 
 /// A lanes.yaml, understood. Its `Debug` shows no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +25,14 @@ pub struct Config {
     pub upstream: Upstream,
     /// TLS for clients; `None` is off.
     pub tls: Option<ListenTls>,
-    /// How clients prove who they are.
+    /// How clients prove who they are where there are no rules.
     pub authentication: Authentication,
+    /// Who may come in and how, the first rule that fits; without any, `authentication` holds for all.
+    pub access: Vec<AccessRule>,
+    /// The credentials of `users_file`.
+    pub userlist: Userlist,
+    /// Where to ask for the credentials of users that neither file names.
+    pub auth_query: Option<AuthQuery>,
     /// Databases with aliases.
     pub databases: Vec<Database>,
     /// Users with a credential, an upstream password or aliases.
@@ -167,9 +175,11 @@ pub fn socket_name(port: u16) -> String {
 /// How clients prove who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authentication {
+    /// By what is known of the user, else by its login at PostgreSQL, carried out end to end.
+    Relay,
     /// Every client is who it says; only with loopback addresses.
     Trust,
-    /// By SCRAM-SHA-256 against [`User::credential`].
+    /// By SCRAM-SHA-256 against [`User::credential`], `users_file` or `auth_query`.
     ScramSha256,
 }
 
@@ -292,35 +302,60 @@ impl Config {
     /// The real name of the user that a client says it is, the credential to check, and whether it used an alias.
     pub fn real_user<'c>(&'c self, asked: &'c str) -> ResolvedUser<'c> {
         for user in &self.users {
+            let own = user.credential.as_ref();
+            let own = own.or_else(|| self.userlist.get(&user.name));
             if user.name == asked {
-                let credential = user.credential.as_ref();
                 return ResolvedUser {
                     name: &user.name,
-                    credential,
+                    credential: own,
+                    credential_of: NameUsed::Real,
                     used: NameUsed::Real,
                 };
             }
             if let Some(alias) = user.aliases.iter().find(|alias| alias.name == asked) {
-                let credential = alias.credential.as_ref().or(user.credential.as_ref());
+                let of_alias = alias.credential.as_ref();
                 return ResolvedUser {
                     name: &user.name,
-                    credential,
+                    credential: of_alias.or(own),
+                    credential_of: match of_alias {
+                        Some(_) => NameUsed::Alias,
+                        None => NameUsed::Real,
+                    },
                     used: NameUsed::Alias,
                 };
             }
         }
         ResolvedUser {
             name: asked,
-            credential: None,
+            credential: self.userlist.get(asked),
+            credential_of: NameUsed::Real,
             used: NameUsed::Real,
         }
     }
 
     /// The password for PostgreSQL of a user by its real name.
     pub fn upstream_password(&self, user: &str) -> Option<&Secret<String>> {
-        let own = self.users.iter().find(|entry| entry.name == user);
-        own.and_then(|entry| entry.upstream_password.as_ref())
+        self.own_upstream_password(user)
             .or(self.upstream.password.as_ref())
+    }
+
+    /// The same, but only one that was given for this very user.
+    pub fn own_upstream_password(&self, user: &str) -> Option<&Secret<String>> {
+        let own = self.users.iter().find(|entry| entry.name == user);
+        let listed = || match self.userlist.get(user) {
+            Some(StoredCredential::Password(password)) => Some(password),
+            _ => None,
+        };
+        own.and_then(|entry| entry.upstream_password.as_ref())
+            .or_else(listed)
+    }
+
+    /// The md5 hash that logs a user in at a PostgreSQL that asks for md5, where `users_file` has no more than that.
+    pub fn upstream_md5(&self, user: &str) -> Option<&Md5Hash> {
+        match self.userlist.get(user) {
+            Some(StoredCredential::Md5(hash)) => Some(hash),
+            _ => None,
+        }
     }
 
     /// The lane of that name.
@@ -350,6 +385,8 @@ pub struct ResolvedUser<'c> {
     pub name: &'c str,
     /// What the client must prove where the method asks for it.
     pub credential: Option<&'c StoredCredential>,
+    /// Whose that is: an alias may have one of its own, which PostgreSQL does not know.
+    pub credential_of: NameUsed,
     /// Which name it used.
     pub used: NameUsed,
 }

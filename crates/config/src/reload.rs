@@ -133,6 +133,9 @@ impl Difference {
             &old.authentication,
             &new.authentication,
         );
+        self.silent(Takes::Live, "access", &old.access, &new.access);
+        self.silent(Takes::Live, "users_file", &old.userlist, &new.userlist);
+        self.silent(Takes::Live, "auth_query", &old.auth_query, &new.auth_query);
     }
 
     fn names(&mut self, old: &Config, new: &Config) {

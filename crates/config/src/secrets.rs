@@ -10,6 +10,7 @@ use pglanes_auth::StoredCredential;
 
 use crate::diagnostic::quoted;
 use crate::reader::{Reading, Section};
+use crate::userlist::MAXIMUM_USERLIST_BYTES;
 use crate::yaml::{Node, Value};
 
 /// The largest secret that is read from a file, in bytes.
@@ -27,6 +28,14 @@ pub trait Surroundings {
     /// # Errors
     /// Why it cannot be used, in words that do not repeat its content.
     fn secret_file(&self, path: &Path) -> Result<Secret<String>, String>;
+
+    /// The text of a `userlist.txt`.
+    ///
+    /// # Errors
+    /// As for [`Self::secret_file`].
+    fn users_file(&self, path: &Path) -> Result<Secret<String>, String> {
+        Err(format!("{} cannot be read here", path.display()))
+    }
 
     /// The bytes of a certificate's file.
     ///
@@ -80,29 +89,52 @@ impl Surroundings for Process {
 
     fn secret_file(&self, path: &Path) -> Result<Secret<String>, String> {
         let path = self.folder.join(path);
-        let shown = path.display();
-        let file = File::open(&path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
-        let facts = file
-            .metadata()
-            .map_err(|error| format!("{shown} cannot be read: {error}"))?;
-        if !facts.is_file() {
-            return Err(format!("{shown} is not a regular file"));
-        }
-        owner_alone(&facts, &path)?;
-        // Room from the start: a string that grows leaves copies of the secret behind.
-        let mut text = String::with_capacity(MAXIMUM_SECRET_BYTES as usize + 64);
-        let read = file
-            .take(MAXIMUM_SECRET_BYTES + 1)
-            .read_to_string(&mut text);
-        let text = Secret::new(text);
-        read.map_err(|_| format!("{shown} is not text in UTF-8"))?;
-        if text.expose().len() as u64 > MAXIMUM_SECRET_BYTES {
-            return Err(format!(
-                "{shown} has more than {MAXIMUM_SECRET_BYTES} bytes; it is neither a password nor a key"
-            ));
-        }
-        Ok(text)
+        read_secret(&path, MAXIMUM_SECRET_BYTES).map_err(|error| match error {
+            Unread::TooLong => format!(
+                "{} has more than {MAXIMUM_SECRET_BYTES} bytes; it is neither a password nor a key",
+                path.display()
+            ),
+            Unread::Because(why) => why,
+        })
     }
+
+    fn users_file(&self, path: &Path) -> Result<Secret<String>, String> {
+        let path = self.folder.join(path);
+        read_secret(&path, MAXIMUM_USERLIST_BYTES).map_err(|error| match error {
+            Unread::TooLong => format!(
+                "{} has more than {MAXIMUM_USERLIST_BYTES} bytes",
+                path.display()
+            ),
+            Unread::Because(why) => why,
+        })
+    }
+}
+
+/// Why a file of secrets was not read.
+enum Unread {
+    TooLong,
+    Because(String),
+}
+
+/// Reads a file that its owner, or its group, alone may read.
+fn read_secret(path: &Path, most: u64) -> Result<Secret<String>, Unread> {
+    let shown = path.display();
+    let unreadable = |error| Unread::Because(format!("{shown} cannot be read: {error}"));
+    let file = File::open(path).map_err(unreadable)?;
+    let facts = file.metadata().map_err(unreadable)?;
+    if !facts.is_file() {
+        return Err(Unread::Because(format!("{shown} is not a regular file")));
+    }
+    owner_alone(&facts, path).map_err(Unread::Because)?;
+    // Room from the start: a string that grows leaves copies of the secret behind.
+    let mut text = String::with_capacity(facts.len().min(most) as usize + 64);
+    let read = file.take(most + 1).read_to_string(&mut text);
+    let text = Secret::new(text);
+    read.map_err(|_| Unread::Because(format!("{shown} is not text in UTF-8")))?;
+    if text.expose().len() as u64 > most {
+        return Err(Unread::TooLong);
+    }
+    Ok(text)
 }
 
 /// Refuses a file that others on the machine may read.

@@ -34,6 +34,14 @@ impl World {
 }
 
 impl Surroundings for World {
+    fn users_file(&self, path: &Path) -> Result<Secret<String>, String> {
+        match path.to_str() {
+            Some("userlist.txt") => Ok(Secret::new(format!("\"listed\" \"{CANARY}-listed\"\n"))),
+            Some("broken.txt") => Ok(Secret::new(format!("\"listed\" {CANARY}\n"))),
+            _ => Err(format!("{} cannot be read: no such file", path.display())),
+        }
+    }
+
     fn variable(&self, name: &str) -> Option<Secret<String>> {
         self.variables
             .get(name)
@@ -84,6 +92,11 @@ upstream:
   unix_socket: off
 tls: { certificate: server.crt, key: server.key, client_ca: ca.crt, client_certificates: request, mode: require }
 auth: { method: scram-sha-256 }
+access:
+  - { address: local, database: 'a*', user: me, method: peer, map: [{ system_user: root, user: me }] }
+  - { method: relay }
+users_file: userlist.txt
+auth_query: { query: 'SELECT 1', user: asker, database: postgres }
 databases:
   real: { aliases: [old, older] }
 users:

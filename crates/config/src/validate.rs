@@ -3,13 +3,15 @@
 use pglanes_auth::StoredCredential;
 use pglanes_lanes::PolicyError;
 
+use crate::access::{AccessMethod, AddressMatch};
 use crate::diagnostic::quoted;
 use crate::lane::{Keeps, Lane, MatchRule, Mode, Throttle};
 use crate::model::{
-    Authentication, Config, ListenAddress, RemoteClients, UnixSocket, UpstreamAddress,
+    Authentication, Config, ListenAddress, RemoteClients, UnixSocket, UpstreamAddress, User,
 };
 use crate::reader::Reading;
 use crate::suggest::nearest;
+use crate::yaml::Place;
 
 /// Checks the whole, and leaves problems and warnings in `reading`.
 pub(crate) fn validate(reading: &mut Reading<'_>, config: &Config) {
@@ -197,30 +199,13 @@ fn addresses(reading: &mut Reading<'_>, config: &Config) {
 }
 
 fn authentication(reading: &mut Reading<'_>, config: &Config) {
-    let place = reading.place_of("auth.method");
+    if !config.access.is_empty() {
+        access(reading, config);
+        return;
+    }
     match config.authentication {
-        Authentication::Trust => {
-            if config.remote == RemoteClients::Allowed {
-                let place = if place.line == 0 {
-                    reading.place_of("allow_remote")
-                } else {
-                    place
-                };
-                reading.problem(place, "with `allow_remote: true` clients must prove who they are; use `auth: { method: scram-sha-256 }`");
-            }
-            let with_password = config.users.iter().find(|user| {
-                user.credential.is_some()
-                    || user.aliases.iter().any(|alias| alias.credential.is_some())
-            });
-            if let Some(user) = with_password {
-                let place = reading.place_of(&format!("users.{}", user.name));
-                let message = format!(
-                    "the password of user {} is not checked: `auth.method` is `trust`",
-                    quoted(&user.name)
-                );
-                reading.warning(place, message);
-            }
-        }
+        Authentication::Relay => {}
+        Authentication::Trust => trust(reading, config),
         Authentication::ScramSha256 => scram(reading, config),
     }
 }
@@ -239,6 +224,52 @@ fn remote_without_tls(reading: &mut Reading<'_>, config: &Config) {
     }
 }
 
+fn trust(reading: &mut Reading<'_>, config: &Config) {
+    let place = reading.place_of("auth.method");
+    if config.remote == RemoteClients::Allowed {
+        reading.problem(place, "with `allow_remote: true` clients must prove who they are; use `auth: { method: scram-sha-256 }`");
+    }
+    warn_of_trust(reading, config, place);
+}
+
+/// Trust hands on what the file's passwords open at PostgreSQL.
+fn warn_of_trust(reading: &mut Reading<'_>, config: &Config, place: Place) {
+    let with_password = |user: &&User| user.upstream_password.is_some();
+    let whose = match config.users.iter().find(with_password) {
+        _ if config.upstream.password.is_some() => "every user".to_owned(),
+        Some(user) => format!("user {}", quoted(&user.name)),
+        None => return,
+    };
+    let message = format!(
+        "with `trust` any program on this machine is let in as {whose}, and logged in at PostgreSQL with the password given here; `relay`, the default, asks for it"
+    );
+    reading.warning(place, message);
+}
+
+fn access(reading: &mut Reading<'_>, config: &Config) {
+    let written = reading.place_of("auth.method");
+    if written != reading.place_of("auth") && written.line != 0 {
+        reading.warning(
+            written,
+            "`auth.method` says nothing where there are `access` rules",
+        );
+    }
+    for (index, rule) in config.access.iter().enumerate() {
+        let place = reading.place_of(&format!("access[{index}].method"));
+        let beyond = config.remote == RemoteClients::Allowed && !rule.address.is_this_machine();
+        match rule.method {
+            AccessMethod::Trust if beyond => reading.problem(place, "with `allow_remote: true` this rule would trust clients of other machines; give it an `address` of this machine (`local`, 127.0.0.0/8), or another method"),
+            AccessMethod::Trust => warn_of_trust(reading, config, place),
+            AccessMethod::Peer if rule.address != AddressMatch::Local => reading.problem(place, "`peer` is for unix sockets, whose other end is known; add `address: local`"),
+            _ => {}
+        }
+        if rule.method != AccessMethod::Peer && !rule.map.is_empty() {
+            let place = reading.place_of(&format!("access[{index}].map"));
+            reading.problem(place, "only `peer` has a `map`");
+        }
+    }
+}
+
 fn scram(reading: &mut Reading<'_>, config: &Config) {
     let credentials = config.users.iter().flat_map(|user| {
         let aliases = user.aliases.iter().map(|alias| alias.credential.as_ref());
@@ -247,7 +278,7 @@ fn scram(reading: &mut Reading<'_>, config: &Config) {
             .flatten()
             .map(|credential| (user.name.as_str(), credential))
     });
-    let mut any = false;
+    let mut any = !config.userlist.is_empty() || config.auth_query.is_some();
     for (user, credential) in credentials {
         any = true;
         if matches!(credential, StoredCredential::Md5(_)) {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use pglanes_auth::Secret;
+
 use deadpool_postgres::{
     Client, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
 };
@@ -12,6 +14,7 @@ use tokio_postgres::error::SqlState;
 use pglanes_config::{TlsError, UpstreamTls};
 
 use crate::address::ServerAddress;
+use crate::credential::{self, DEFAULT_AUTH_QUERY};
 use crate::error::ControlError;
 use crate::facts::{FACTS, ServerFacts};
 use crate::settings::{
@@ -156,6 +159,23 @@ impl Control {
             Standing::Placeholder | Standing::Missing => None,
         });
         Ok(found.collect())
+    }
+
+    /// What is stored of a user's password, by [`DEFAULT_AUTH_QUERY`] or one of the configuration's. `None` when the user is
+    /// not there, may not log in, or has no password.
+    ///
+    /// # Errors
+    /// [`ControlError`] when the server cannot be asked, refuses, or answers with anything but one such row.
+    pub async fn credential(
+        &self,
+        query: Option<&str>,
+        user: &str,
+    ) -> Result<Option<Secret<String>>, ControlError> {
+        let client = self.client().await?;
+        let query = query.unwrap_or(DEFAULT_AUTH_QUERY);
+        let outcome = self.answer(client.query(query, &[&user])).await;
+        let rows = self.give_back(client, outcome)?;
+        credential::read(&rows, user).map_err(|what| self.unexpected(what))
     }
 
     async fn find_unknown(

@@ -11,6 +11,7 @@
 
 mod address;
 mod connection;
+mod credential;
 mod error;
 mod facts;
 mod settings;
@@ -18,6 +19,7 @@ mod tls;
 
 pub use address::{Host, ServerAddress};
 pub use connection::{Control, MAX_CONNECTIONS};
+pub use credential::DEFAULT_AUTH_QUERY;
 pub use error::ControlError;
 pub use facts::ServerFacts;
 pub use settings::{AtStartup, Context, SettingContext, UnknownSetting};

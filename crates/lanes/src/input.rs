@@ -67,11 +67,38 @@ pub enum Input {
         /// The whole new policy.
         policy: Policy,
     },
+    /// The owner made a connection itself, with a client's login, and offers it. Ends in `Adopted` or `NotAdopted`.
+    Adopt {
+        /// The offer's name, unique among the requests and offers that are not answered.
+        ticket: TicketId,
+        /// The lane whose envelope it was started with.
+        lane: LaneId,
+        /// The user, database and startup parameters it was started with.
+        pool: PoolId,
+    },
+    /// Who makes the connections of a pool from now on, in every lane.
+    Supply {
+        /// The pool.
+        pool: PoolId,
+        /// Who.
+        supply: Supply,
+    },
     /// Close the idle connections of a pool, in every lane.
     FlushPool {
         /// The pool.
         pool: PoolId,
     },
+}
+
+/// Who makes the connections of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Supply {
+    /// The scheduler asks for them as they are needed. So it is where nothing else was said.
+    Opened,
+    /// Nobody can make one but a client that logs in: they come by `Adopt` alone. They are kept, past the idle timeout
+    /// and the lifetime, since none can follow; others' idle connections are closed before one of them is. Who waits where
+    /// none is left is rejected at once. May be said of as many pools as the owner has.
+    Adopted,
 }
 
 /// What a failed open means for those who wait for the pool.

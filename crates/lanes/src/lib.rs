@@ -21,7 +21,7 @@ pub mod sim;
 mod time;
 
 pub use ids::{LaneId, PoolId, ServerId, TicketId};
-pub use input::{Input, OpenVerdict};
+pub use input::{Input, OpenVerdict, Supply};
 pub use output::{Output, Rejection};
 pub use policy::{
     Condition, DEFAULT_MAX_WAITING, DUTY_PERIOD, Effect, LanePolicy, MAX_LANES, MAX_THROTTLES,

@@ -23,6 +23,18 @@ pub enum Output {
         /// The user, database and startup parameters.
         pool: PoolId,
     },
+    /// The connection that was offered with `Adopt` is one of the pool's, and idle. Its slot counts from now on.
+    Adopted {
+        /// The offer that is answered.
+        ticket: TicketId,
+        /// The connection's name.
+        server: ServerId,
+    },
+    /// There is no room for the connection that was offered with `Adopt`.
+    NotAdopted {
+        /// The offer that is answered.
+        ticket: TicketId,
+    },
     /// Close this idle connection. Its slot is free already; no answer is needed.
     Close {
         /// The connection.
@@ -66,4 +78,6 @@ pub enum Rejection {
         /// The attempt that failed; the owner knows what the server said.
         server: ServerId,
     },
+    /// The pool's connections come with clients' logins, and none is left in this lane.
+    NoneLeft,
 }

@@ -324,6 +324,8 @@ impl World<'_> {
                     self.schedule(ready, Event::Opened { server });
                 }
                 Output::Close { .. } => {}
+                // A simulated server asks nobody for a password.
+                Output::Adopted { .. } | Output::NotAdopted { .. } => {}
                 Output::Reject { ticket, .. } => {
                     if let Some(running) = self.tickets.remove(&ticket) {
                         self.report.loads[running.load].rejected += 1;
@@ -353,9 +355,12 @@ impl World<'_> {
                     Rejection::QueueFull { .. } => 1,
                     Rejection::TimedOut { .. } => 2,
                     Rejection::OpenFailed { .. } => 3,
+                    Rejection::NoneLeft => 4,
                 };
                 (4, ticket.0, reason)
             }
+            Output::Adopted { ticket, server } => (6, ticket.0, server.0),
+            Output::NotAdopted { ticket } => (7, ticket.0, 0),
             Output::CancelRunning { server, throttle } => (5, server.0, throttle as u64),
         };
         for word in [now.as_nanos(), kind, what, whom] {

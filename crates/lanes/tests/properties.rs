@@ -8,7 +8,9 @@ mod model;
 use std::time::Duration;
 
 use model::{Act, World, millis};
-use pglanes_lanes::{Condition, Effect, LaneId, LanePolicy, Mode, Policy, Running, ThrottlePolicy};
+use pglanes_lanes::{
+    Condition, Effect, LaneId, LanePolicy, Mode, Policy, Running, Supply, ThrottlePolicy,
+};
 use proptest::prelude::*;
 
 const LANES: u16 = 4;
@@ -108,13 +110,21 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..LANES, any::<bool>()).prop_map(|(lane, opens)| Act::Session { lane, opens }),
         1 => (0..LANES, any::<bool>()).prop_map(|(lane, taken)| Act::Lease { lane, taken }),
         1 => (0..POOLS).prop_map(Act::Flush),
+        3 => (0..LANES, 0..POOLS).prop_map(|(lane, pool)| Act::Adopt { lane, pool }),
+        1 => (0..POOLS, any::<bool>()).prop_map(|(pool, adopted)| Act::Supply {
+            pool,
+            supply: if adopted { Supply::Adopted } else { Supply::Opened },
+        }),
         4 => (0..60_u64).prop_map(Act::Pass),
     ]
 }
 
-/// What a run may do when nothing ever fails to open.
+/// What a run may do when nothing ever fails to open, and every pool can be opened.
 fn calm(act: &Act) -> bool {
-    !matches!(act, Act::OpenFailed { .. } | Act::Closed(_))
+    !matches!(
+        act,
+        Act::OpenFailed { .. } | Act::Closed(_) | Act::Supply { .. }
+    )
 }
 
 proptest! {

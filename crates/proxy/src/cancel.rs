@@ -14,7 +14,7 @@ use pglanes_wire::startup::write_cancel_request;
 
 use crate::hub::{Activity, AskedOfSession, Hub};
 use crate::server::{Ours, Server, ServerFace};
-use crate::upstream::dial_any;
+use crate::upstream::{Route, dial_any};
 
 /// How long a cancel request may take to be delivered.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(10);
@@ -146,7 +146,9 @@ impl Drop for UnderWay {
 async fn send(hub: &Rc<Hub>, face: &ServerFace) {
     let live = hub.live();
     let delivered = tokio::time::timeout(DELIVERY_LIMIT, async {
-        let mut stream = dial_any(&live.target, &hub.tls()).await.ok()?;
+        let mut stream = dial_any(&live.target, &hub.tls(), Route::SocketFirst)
+            .await
+            .ok()?;
         let mut request = BytesMut::new();
         write_cancel_request(&mut request, face.key.pid(), face.key.secret());
         stream.write_all(&request).await.ok()?;

@@ -13,6 +13,7 @@
 
 mod cancel;
 mod clock;
+mod credentials;
 mod front;
 mod hub;
 mod kinds;
@@ -28,6 +29,7 @@ mod stream;
 mod tls;
 mod upstream;
 
+pub use credentials::{CredentialSource, Lookup};
 pub use kinds::for_rules;
 pub use metrics::{BUCKET_BOUNDS_US, Counter, Flag, Gauge, Histogram, LaneMetrics, Metrics};
 pub use run::{Handle, Proxy, StartError, View};

@@ -137,7 +137,9 @@ impl LaneMetrics {
         match reason {
             Rejection::QueueFull { .. } => self.rejected_full.increment(),
             Rejection::TimedOut { .. } => self.rejected_timeout.increment(),
-            Rejection::OpenFailed { .. } => self.rejected_upstream.increment(),
+            Rejection::OpenFailed { .. } | Rejection::NoneLeft => {
+                self.rejected_upstream.increment()
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::credentials::CredentialSource;
 use crate::front::listener::Listener;
 use crate::hub::{AskedOfSession, Hub, Live, Phase};
 use crate::metrics::Metrics;
@@ -146,6 +147,17 @@ impl Proxy {
     /// # Errors
     /// An address that cannot be bound, lanes that contradict each other, or no thread.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, None)
+    }
+
+    /// The same, with somebody to ask what `auth_query` of the configuration says.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub fn start_with(
+        config: Config,
+        credentials: Option<Arc<dyn CredentialSource>>,
+    ) -> Result<Self, StartError> {
         // Before a port is bound: what cannot serve does not listen.
         let material = Material::load(&config)?;
         let listeners = bind_all(&config.listen)?;
@@ -173,7 +185,8 @@ impl Proxy {
                     .build_local(LocalOptions::default());
                 match runtime {
                     Ok(runtime) => {
-                        let hub = Hub::new(Live::new(config, None), material, metrics, mock_secret);
+                        let live = Live::new(config, None);
+                        let hub = Hub::new(live, material, metrics, mock_secret, credentials);
                         runtime.block_on(serve(hub, listeners, receiver));
                     }
                     Err(error) => tracing::error!(%error, "the data path has no reactor"),

@@ -49,7 +49,7 @@ async fn start(version: Version, certificates: &Certificates) -> Pg {
 }
 
 fn before(pg: &Pg, parameters: &str) -> Builder {
-    Proxy::with("")
+    Proxy::with("auth: { method: trust }")
         .over(pg)
         .upstream("password: { env: PASSWORD }")
         .secret("PASSWORD", PASSWORD)

@@ -44,7 +44,7 @@ async fn a_request_for_tls_inside_tls_is_refused() {
 async fn refused(says: &[u8]) -> String {
     let script = vec![Step::Request, Step::Say(says.to_vec()), Step::UntilClosed];
     let fake = Fake::plays(vec![script]).await;
-    let proxy = Proxy::with("")
+    let proxy = Proxy::with("auth: { method: trust }")
         .upstream_port(fake.port())
         .parameters("sslmode=require");
     let proxy = proxy.run().await;
@@ -94,7 +94,7 @@ async fn where_tls_is_preferred_a_server_without_it_will_do() {
             scripts.push(login);
         }
         let fake = Fake::plays(scripts).await;
-        let proxy = Proxy::with("")
+        let proxy = Proxy::with("auth: { method: trust }")
             .upstream_port(fake.port())
             .parameters("")
             .run()

@@ -1,6 +1,7 @@
 //! From the written tree to the model, one file a part of it: `server` (addresses, upstream, limits), `names` (databases
-//! and users), `tls`, `lanes`, `throttles`. What must hold across parts is in `validate`.
+//! and users), `access` (who may come in), `tls`, `lanes`, `throttles`. What must hold across parts is in `validate`.
 
+mod access;
 mod lanes;
 mod names;
 mod server;
@@ -39,7 +40,10 @@ pub(crate) fn config(
     let http = server::http(reading, &root, remote);
     let upstream = server::upstream(reading, &root);
     let tls = tls::listen(reading, &root);
-    let authentication = server::authentication(reading, &root);
+    let authentication = access::authentication(reading, &root);
+    let access = access::access(reading, &root);
+    let userlist = access::users_file(reading, &root);
+    let auth_query = access::auth_query(reading, &root);
     let databases = names::databases(reading, &root);
     let users = names::users(reading, &root);
     let limits = server::limits(reading, &root);
@@ -54,6 +58,9 @@ pub(crate) fn config(
         upstream,
         tls,
         authentication,
+        access,
+        userlist,
+        auth_query,
         databases,
         users,
         limits,

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::{
-    Authentication, Limits, ListenAddress, LogFormat, LogLevel, Logging, Reload, RemoteClients,
-    UnixSocket, Upstream, UpstreamAddress,
+    Limits, ListenAddress, LogFormat, LogLevel, Logging, Reload, RemoteClients, UnixSocket,
+    Upstream, UpstreamAddress,
 };
 use crate::reader::{Reading, Section};
 use crate::tls::UpstreamTls;
@@ -202,17 +202,6 @@ pub(super) fn upstream(reading: &mut Reading<'_>, root: &Section<'_>) -> Upstrea
     });
     upstream.unix_socket = socket.unwrap_or(UnixSocket::Auto);
     upstream
-}
-
-pub(super) fn authentication(reading: &mut Reading<'_>, root: &Section<'_>) -> Authentication {
-    let section = reading.subsection(root, "auth");
-    let choices = [
-        ("trust", Authentication::Trust),
-        ("scram-sha-256", Authentication::ScramSha256),
-    ];
-    section
-        .and_then(|section| reading.choice(&section, "method", &choices))
-        .unwrap_or(Authentication::Trust)
 }
 
 pub(super) fn limits(reading: &mut Reading<'_>, root: &Section<'_>) -> Limits {

@@ -53,7 +53,7 @@ fn unknown_words() {
     );
     check(
         "auth: { method: md5 }",
-        &["1:17: `method` in `auth` is `md5`; it may be `trust`, `scram-sha-256`"],
+        &["1:17: `method` in `auth` is `md5`; it may be `relay`, `trust`, `scram-sha-256`"],
     );
     check(
         "lanes: { a: { match: [{ lane: b, statement: [VACUM] }] }, b: {} }",
@@ -276,9 +276,9 @@ fn addresses_and_names() {
         ],
     );
     check(
-        "allow_remote: true\nlisten: 0.0.0.0:6433",
+        "allow_remote: true\nlisten: 0.0.0.0:6433\nauth: { method: trust }",
         &[
-            "1:15: with `allow_remote: true` clients must prove who they are; use `auth: { method: scram-sha-256 }`",
+            "3:17: with `allow_remote: true` clients must prove who they are; use `auth: { method: scram-sha-256 }`",
         ],
     );
     check(

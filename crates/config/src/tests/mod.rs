@@ -1,6 +1,7 @@
 //! The crate's behaviour as a user sees it: `values` (what a file means), `mistakes` (what is said of a broken one),
 //! `hostile` (what no file may do), `secrets` (what is never seen).
 
+mod access;
 mod hostile;
 mod mistakes;
 mod secrets;

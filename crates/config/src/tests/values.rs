@@ -305,9 +305,19 @@ fn doubts_are_warnings_with_their_place() {
             "for superusers",
         ),
         (
-            "users:\n  me: { password: { env: CANARY_1 } }\n",
-            2,
-            "is not checked",
+            "auth: { method: trust }\nusers:\n  me: { upstream_password: { env: CANARY_1 } }\n",
+            1,
+            "let in as user `me`, and logged in at PostgreSQL",
+        ),
+        (
+            "upstream: { password: { env: CANARY_1 } }\naccess:\n  - { method: trust }\n",
+            3,
+            "let in as every user",
+        ),
+        (
+            "auth: { method: trust }\naccess:\n  - { method: relay }\n",
+            1,
+            "says nothing",
         ),
         (
             "lanes:\n  a: { slots: { max: 2 } }\n  b: {}\nthrottles:\n  - { while: { lane: b }, lane: a, slots: 2 }\n",

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::Scheduler;
-use super::pool::ServerState;
+use super::pool::{Keep, ServerState};
 use super::queue::{Charge, Standing};
 use crate::policy::Mode;
 use crate::{LaneId, Output, TicketId, Time, time::nanos};
@@ -29,7 +29,7 @@ pub(super) enum Plan {
     Cover,
     /// With a new connection, after closing an idle one where there is no room.
     Open { evict: Option<u32> },
-    /// Not before its pool's back-off is over.
+    /// Not before its pool's back-off is over, or one of the connections it has is idle.
     Park,
     /// Not before someone releases, or a limit rises.
     Blocked,
@@ -122,12 +122,12 @@ impl Scheduler {
         if !may_grow {
             return Plan::Blocked;
         }
-        if self.backoffs.blocks(state.id) {
+        if self.backoffs.blocks(state.id) || self.is_adopting(state.id) {
             return Plan::Park;
         }
         let lane = &self.lanes[lane.index()];
         let evict = if lane.connections() >= lane.cap {
-            lane.idle.front()
+            self.least_missed(lane)
         } else if self.connections >= self.total_slots {
             self.least_needed()
         } else {
@@ -157,11 +157,19 @@ impl Scheduler {
         self.lanes
             .iter()
             .filter_map(|lane| {
-                let oldest = lane.idle.front()?;
-                Some((surplus(lane), Reverse(self.servers[oldest].since), oldest))
+                let oldest = self.least_missed(lane)?;
+                let server = &self.servers[oldest];
+                let replaceable = server.keep == Keep::AsNeeded;
+                Some((replaceable, surplus(lane), Reverse(server.since), oldest))
             })
-            .max_by_key(|&(surplus, since, _)| (surplus, since))
+            .max_by_key(|&(replaceable, surplus, since, _)| (replaceable, surplus, since))
             .map(|(.., oldest)| oldest)
+    }
+
+    /// Of a lane's idle connections the least recently used that another can follow; failing that, of all.
+    pub(super) fn least_missed(&self, lane: &super::Lane) -> Option<u32> {
+        lane.first_replaceable(&self.servers)
+            .or_else(|| lane.idle.front())
     }
 
     fn carry_out(&mut self, index: usize, plan: Plan) {
@@ -172,7 +180,10 @@ impl Scheduler {
         let pool = self.waiters[waiter].pool;
         match plan {
             Plan::Blocked => self.lanes[index].blocked_in = self.round,
-            Plan::Park => self.restand(waiter, Standing::Parked),
+            Plan::Park => {
+                self.restand(waiter, Standing::Parked);
+                self.note_stranded(pool);
+            }
             Plan::Grant(server) => self.grant_foremost(pool, server),
             Plan::Cover => self.cover(waiter),
             Plan::Open { evict } => {

@@ -98,6 +98,10 @@ impl Scheduler {
             hold(self.find_pool(pool.lane, pool.id) == Some(place), || {
                 format!("{what} is not found")
             })?;
+            let served = !pool.is_without_connection() || pool.kin.is_empty();
+            hold(served || !self.is_adopting(pool.id), || {
+                format!("{what} has waiters, no connection, and nobody to make one")
+            })?;
             hold(pool.covered.len() <= pool.opening, || {
                 format!("{what} covers more than it opens")
             })?;
@@ -146,9 +150,10 @@ impl Scheduler {
                 format!("{:?} waits in another lane", waiter.ticket)
             })?;
             let parked = waiter.standing == Standing::Parked;
-            hold(!parked || self.backoffs.blocks(pool.id), || {
-                format!("{:?} is parked without a back-off", waiter.ticket)
-            })?;
+            hold(
+                !parked || self.backoffs.blocks(pool.id) || self.is_adopting(pool.id),
+                || format!("{:?} is parked without a back-off", waiter.ticket),
+            )?;
             hold(self.tickets.get(&waiter.ticket) == Some(&place), || {
                 format!("{:?} is not found", waiter.ticket)
             })?;

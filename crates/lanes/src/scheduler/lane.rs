@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::pool::{ORDER, Server};
+use super::pool::{Keep, ORDER, Server};
 use super::queue::{ARRIVAL, PLACE};
 use super::slab::{List, Slab};
 use crate::policy::{LanePolicy, MAX_WEIGHT, Mode};
@@ -163,7 +163,13 @@ impl Lane {
         if limit.is_zero() || u64::from(self.connections()) <= self.policy.guaranteed() {
             return None;
         }
-        Some(servers[self.idle.front()?].since + limit)
+        Some(servers[self.first_replaceable(servers)?].since + limit)
+    }
+
+    /// The least recently used idle connection that the scheduler could follow with another.
+    pub(super) fn first_replaceable(&self, servers: &Slab<Server>) -> Option<u32> {
+        let mut idle = self.idle.iter(servers);
+        idle.find(|&place| servers[place].keep == Keep::AsNeeded)
     }
 
     /// When a connection is too old. Up to a tenth earlier by its id, so that those opened together do not go together.

@@ -2,7 +2,7 @@
 //!
 //! A step is `handle` or `handle_timeout`; it ends with everything decided that can be decided, so that between steps no
 //! waiter could be served by what is there. `lane`, `queue`, `pool`, `throttle` and `backoff` each keep one kind of state;
-//! `dispatch` is the only place that gives out slots; `timers` is the only one that acts because time passed; `reload`
+//! `dispatch` is the only place that gives out slots; `adopt` takes in connections that clients' logins made; `timers` is the only one that acts because time passed; `reload`
 //! applies a policy; `slab` is what all of it is stored in.
 //!
 //! **Order among lanes.** A lane's effective priority is its own plus one step for each `ageing` its foremost waiter has
@@ -13,6 +13,7 @@
 //! **Guarantee.** The sum over lanes of max(held, minimum) stays within the total whenever a lane grows above its minimum,
 //! where held counts busy and opening connections. Idle ones are closed for whoever has the right to the slot.
 
+mod adopt;
 mod backoff;
 mod dispatch;
 mod invariants;
@@ -28,7 +29,7 @@ mod throttle;
 mod timers;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 pub use backoff::{BACKOFF_FIRST, BACKOFF_LONGEST, MAX_BACKOFFS};
@@ -68,6 +69,10 @@ pub struct Scheduler {
     pools: Slab<Pool>,
     pool_places: NumberMap<u64>,
     backoffs: Backoffs,
+    /// Pools with [`Supply::Adopted`](crate::Supply).
+    adopting: BTreeSet<PoolId>,
+    /// One of them may have waiters and no connection.
+    stranded: bool,
     /// When connections grow too old; entries of those that are gone are dropped when they come up.
     lifetimes: BinaryHeap<Reverse<(Time, ServerId)>>,
 
@@ -110,6 +115,8 @@ impl Scheduler {
             pools: Slab::new(),
             pool_places: NumberMap::default(),
             backoffs: Backoffs::default(),
+            adopting: BTreeSet::new(),
+            stranded: false,
             lifetimes: BinaryHeap::new(),
             connections: 0,
             reserved: 0,
@@ -151,6 +158,8 @@ impl Scheduler {
             Input::LeaseTaken { lane } => self.count_leases(lane, 1),
             Input::LeaseEnded { lane } => self.count_leases(lane, -1),
             Input::Reload { policy } => self.apply_policy(policy),
+            Input::Adopt { ticket, lane, pool } => self.adopt(ticket, lane, pool),
+            Input::Supply { pool, supply } => self.supply(pool, supply),
             Input::FlushPool { pool } => self.flush(pool),
         }
         self.settle();
@@ -202,11 +211,17 @@ impl Scheduler {
         if self.retired_lanes > 0 {
             self.empty_retired_lanes();
         }
+        while self.stranded {
+            self.reject_stranded();
+        }
         self.next = self.find_next_timeout();
         // What was done may make something due at this very moment: a grant under `CancelAfter(0)`, a new connection that
         // leaves an old idle one above the minimum. Each use of this ends a wait, a connection or a transaction.
         while self.next.is_some_and(|next| next <= self.now) {
             self.fire_timers();
+            while self.stranded {
+                self.reject_stranded();
+            }
             self.next = self.find_next_timeout();
         }
         debug_assert_eq!(self.check_invariants(), Ok(()));
@@ -244,6 +259,7 @@ impl Scheduler {
                 }
                 self.enqueue(ticket, lane, pool);
                 self.dispatch_due |= plan == Plan::Park;
+                self.note_stranded(pool);
             }
         }
     }

@@ -19,6 +19,15 @@ pub(super) enum ServerState {
     Cancelled,
 }
 
+/// Whether a connection may be closed for its age or its idleness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Another can be opened in its place.
+    AsNeeded,
+    /// None can: its pool has [`Supply::Adopted`](crate::Supply).
+    Irreplaceable,
+}
+
 pub(super) struct Server {
     pub(super) lane: LaneId,
     /// Its pool's place.
@@ -30,6 +39,7 @@ pub(super) struct Server {
     pub(super) since: Time,
     /// The lane's envelope it was opened with.
     pub(super) epoch: u64,
+    pub(super) keep: Keep,
     order: Links,
     stack: Links,
 }
@@ -75,7 +85,12 @@ impl Pool {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.kin.is_empty() && self.idle.is_empty() && self.opening + self.running == 0
+        self.kin.is_empty() && self.is_without_connection()
+    }
+
+    /// It has no connection in any state.
+    pub(super) fn is_without_connection(&self) -> bool {
+        self.idle.is_empty() && self.opening + self.running == 0
     }
 }
 
@@ -129,22 +144,7 @@ impl Scheduler {
 
     /// Starts a connection: its slot counts from here.
     pub(super) fn open(&mut self, lane: LaneId, pool: u32) {
-        let epoch = self.lanes[lane.index()].policy.epoch;
-        let place = self.servers.insert(Server {
-            lane,
-            pool,
-            state: ServerState::Opening,
-            opened: self.now,
-            since: self.now,
-            epoch,
-            order: Links::ALONE,
-            stack: Links::ALONE,
-        });
-        self.account(lane, |scheduler| {
-            scheduler.lanes[lane.index()].opening += 1;
-            scheduler.pools[pool].opening += 1;
-        });
-        self.connections += 1;
+        let place = self.add_opening(lane, pool);
         self.lanes[lane.index()].counts.opens += 1;
         let (server, id) = (self.server_id(place), self.pools[pool].id);
         self.backoffs.note_open(id, server);
@@ -153,6 +153,29 @@ impl Scheduler {
             lane,
             pool: id,
         });
+    }
+
+    /// A new connection in the state `Opening`.
+    pub(super) fn add_opening(&mut self, lane: LaneId, pool: u32) -> u32 {
+        let epoch = self.lanes[lane.index()].policy.epoch;
+        let keep = self.keep_of(self.pools[pool].id);
+        let place = self.servers.insert(Server {
+            lane,
+            pool,
+            state: ServerState::Opening,
+            opened: self.now,
+            since: self.now,
+            epoch,
+            keep,
+            order: Links::ALONE,
+            stack: Links::ALONE,
+        });
+        self.account(lane, |scheduler| {
+            scheduler.lanes[lane.index()].opening += 1;
+            scheduler.pools[pool].opening += 1;
+        });
+        self.connections += 1;
+        place
     }
 
     /// Moves a connection to another state.
@@ -230,6 +253,7 @@ impl Scheduler {
         lane_state.blocked_in = 0;
         lane_state.ceiling = lane_state.cap.max(lane_state.connections());
         self.uncover_excess(pool);
+        self.note_stranded(pool);
         self.prune(pool);
         self.note_activity(lane);
         self.dispatch_due = true;
@@ -256,11 +280,10 @@ impl Scheduler {
     pub(super) fn must_close(&self, place: u32) -> bool {
         let server = &self.servers[place];
         let lane = &self.lanes[server.lane.index()];
-        server.epoch != lane.policy.epoch
-            || lane.connections() > lane.cap
+        let ended = lane.lifetime_end(self.server_id(place), server.opened);
+        let old = server.epoch != lane.policy.epoch || ended.is_some_and(|end| end <= self.now);
+        lane.connections() > lane.cap
             || self.connections > self.total_slots
-            || lane
-                .lifetime_end(self.server_id(place), server.opened)
-                .is_some_and(|end| end <= self.now)
+            || (old && server.keep == Keep::AsNeeded)
     }
 }

@@ -203,7 +203,7 @@ impl Scheduler {
             match reason {
                 Rejection::QueueFull { .. } => lane.counts.queue_full += 1,
                 Rejection::TimedOut { .. } => lane.counts.timed_out += 1,
-                Rejection::OpenFailed { .. } => lane.counts.open_failed += 1,
+                Rejection::OpenFailed { .. } | Rejection::NoneLeft => lane.counts.open_failed += 1,
             }
         }
         self.outputs.push_back(Output::Reject {

@@ -3,6 +3,7 @@
 use super::Scheduler;
 use super::dispatch::Class;
 use super::lane::Lane;
+use super::pool::Keep;
 use super::throttle::{Force, Throttle, force_of};
 use crate::LaneId;
 use crate::policy::{MAX_LANES, MAX_THROTTLES, MAX_TOTAL_SLOTS, Mode, Policy, ThrottlePolicy};
@@ -132,9 +133,9 @@ impl Scheduler {
             let idle: Vec<u32> = self.lanes[lane.index()].idle.iter(&self.servers).collect();
             for server in idle {
                 let state = &self.lanes[lane.index()];
-                if self.servers[server].epoch != state.policy.epoch
-                    || state.connections() > state.cap
-                {
+                let outdated = self.servers[server].epoch != state.policy.epoch
+                    && self.servers[server].keep == Keep::AsNeeded;
+                if outdated || state.connections() > state.cap {
                     self.close(server);
                 }
             }

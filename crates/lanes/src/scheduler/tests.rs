@@ -1,5 +1,6 @@
 //! The scheduler's behaviour, one decision at a time.
 
+mod adopting;
 mod failure;
 mod limits;
 mod order;

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::Scheduler;
-use super::pool::ServerState;
+use super::pool::{Keep, ServerState};
 use crate::time::earliest;
 use crate::{LaneId, Time};
 
@@ -32,7 +32,7 @@ impl Scheduler {
                 .idle_deadline(&self.servers)
                 .is_some_and(|deadline| deadline <= self.now)
             {
-                match self.lanes[lane].idle.front() {
+                match self.lanes[lane].first_replaceable(&self.servers) {
                     Some(server) => self.close(server),
                     None => break,
                 }
@@ -49,6 +49,7 @@ impl Scheduler {
             // One that is busy is looked at when it is released.
             if let Some(place) = self.find_server(id)
                 && self.servers[place].state == ServerState::Idle
+                && self.servers[place].keep == Keep::AsNeeded
             {
                 self.close(place);
             }

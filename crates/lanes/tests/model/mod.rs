@@ -1,11 +1,11 @@
 //! The owner's side of the scheduler, kept as plainly as can be, with a check of each output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pglanes_lanes::{
     Input, LaneId, OpenVerdict, Output, Policy, PoolId, Rejection, Scheduler, ServerId, Snapshot,
-    TicketId, Time,
+    Supply, TicketId, Time,
 };
 
 pub(crate) fn millis(count: u64) -> Duration {
@@ -24,6 +24,8 @@ pub(crate) enum Act {
     Session { lane: u16, opens: bool },
     Lease { lane: u16, taken: bool },
     Flush(u32),
+    Adopt { lane: u16, pool: u32 },
+    Supply { pool: u32, supply: Supply },
     Pass(u64),
 }
 
@@ -57,6 +59,10 @@ pub(crate) struct World {
     /// Tickets are given in order, so the map's order is that of arrival.
     waiting: BTreeMap<TicketId, Waiter>,
     connections: BTreeMap<ServerId, Connection>,
+    /// Offers of connections that are not answered.
+    offers: BTreeMap<TicketId, (LaneId, PoolId)>,
+    /// Pools whose connections only the owner makes.
+    adopting: BTreeSet<PoolId>,
     sessions: BTreeMap<LaneId, u64>,
     leases: BTreeMap<LaneId, u64>,
     /// Whether the order over a lane's pools is checked; failures to open may change it.
@@ -76,6 +82,8 @@ impl World {
             next_ticket: 0,
             waiting: BTreeMap::new(),
             connections: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            adopting: BTreeSet::new(),
             sessions: BTreeMap::new(),
             leases: BTreeMap::new(),
             check_lane_order: false,
@@ -138,6 +146,22 @@ impl World {
                 self.tell(Input::FlushPool { pool });
                 let left = |one: &Connection| one.pool == pool && one.state == State::Idle;
                 assert!(!self.connections.values().any(left));
+            }
+            Act::Adopt { lane, pool } => {
+                self.next_ticket += 1;
+                let ticket = TicketId(self.next_ticket);
+                let (lane, pool) = (LaneId(lane), PoolId(pool));
+                self.offers.insert(ticket, (lane, pool));
+                self.tell(Input::Adopt { ticket, lane, pool });
+                assert!(self.offers.is_empty(), "an offer is answered at once");
+            }
+            Act::Supply { pool, supply } => {
+                let pool = PoolId(pool);
+                match supply {
+                    Supply::Adopted => self.adopting.insert(pool),
+                    Supply::Opened => self.adopting.remove(&pool),
+                };
+                self.tell(Input::Supply { pool, supply });
             }
             Act::Pass(span) => self.pass(millis(span)),
         }
@@ -254,6 +278,11 @@ impl World {
                     assert!(self.connections.insert(server, connection).is_none());
                     self.check_open(lane, pool, &snapshot);
                 }
+                Output::Adopted { ticket, server } => self.check_adopted(ticket, server),
+                Output::NotAdopted { ticket } => {
+                    let offered = self.offers.remove(&ticket);
+                    assert!(offered.is_some(), "nothing was offered");
+                }
                 Output::Close { server } => {
                     let closed = self.connections.remove(&server).expect("a live connection");
                     assert_eq!(closed.state, State::Idle);
@@ -312,7 +341,18 @@ impl World {
         opening.count() >= ahead
     }
 
+    fn check_adopted(&mut self, ticket: TicketId, server: ServerId) {
+        let (lane, pool) = self.offers.remove(&ticket).expect("an offer");
+        let state = State::Idle;
+        let connection = Connection { lane, pool, state };
+        assert!(self.connections.insert(server, connection).is_none());
+        assert!(self.connections.len() as u32 <= self.policy.total_slots);
+        let of_lane = self.count(lane, |_| true);
+        assert!(of_lane <= self.policy.lanes[lane.index()].max);
+    }
+
     fn check_open(&self, lane: LaneId, pool: PoolId, snapshot: &Snapshot) {
+        assert!(!self.adopting.contains(&pool), "{pool:?} cannot be opened");
         let all = self.connections.len() as u32;
         assert!(all <= self.policy.total_slots, "{all} connections");
         let of_lane = self.count(lane, |_| true);
@@ -363,6 +403,10 @@ impl World {
                 assert!(waited == limit || (self.reloaded && waited > limit));
             }
             Rejection::QueueFull { .. } => assert_eq!(waiter.since, self.now),
+            Rejection::NoneLeft => {
+                assert!(self.adopting.contains(&waiter.pool));
+                assert!(!self.is_served(&waiter), "rejected with one left");
+            }
             Rejection::OpenFailed { .. } => {
                 let alive =
                     |one: &Connection| one.pool == waiter.pool && one.state != State::Opening;
@@ -374,6 +418,12 @@ impl World {
         }
     }
 
+    /// Whether the pool of a waiter has a connection in its lane.
+    fn is_served(&self, waiter: &Waiter) -> bool {
+        let fits = |one: &Connection| (one.lane, one.pool) == (waiter.lane, waiter.pool);
+        self.connections.values().any(fits)
+    }
+
     fn count(&self, lane: LaneId, wanted: impl Fn(State) -> bool) -> u32 {
         let of_lane = |one: &&Connection| one.lane == lane && wanted(one.state);
         self.connections.values().filter(of_lane).count() as u32
@@ -383,6 +433,10 @@ impl World {
     fn check_state(&self, snapshot: &Snapshot) {
         assert_eq!(snapshot.waiting, self.waiting.len());
         assert_eq!(snapshot.connections, self.connections.len() as u32);
+        for waiter in self.waiting.values() {
+            let hopeless = self.adopting.contains(&waiter.pool) && !self.is_served(waiter);
+            assert!(!hopeless, "{waiter:?} waits for nothing");
+        }
         for (index, lane) in snapshot.lanes.iter().enumerate() {
             let id = LaneId(index as u16);
             let busy = self.count(id, |state| matches!(state, State::Busy | State::Cancelled));

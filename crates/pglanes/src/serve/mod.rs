@@ -3,10 +3,12 @@
 //!
 //! - `control`: what signals and the file ask for, until the proxy has ended
 //! - `reload`: another configuration in force, or why not
+//! - `credentials`: what the data path asks about passwords
 //! - `upstream`: whether PostgreSQL answers
 //! - `signals`: what the operating system tells us
 
 mod control;
+mod credentials;
 mod reload;
 mod signals;
 mod upstream;
@@ -24,6 +26,7 @@ use tokio::sync::watch;
 use crate::file_limit;
 use crate::source::Source;
 use control::Control;
+use credentials::OverControl;
 use reload::Reloader;
 use signals::Signals;
 
@@ -63,7 +66,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), ServeError> {
     if let Some(warning) = file_limit::ensure(config.limits.clients, config.upstream.slots) {
         tracing::warn!("{warning}");
     }
-    let proxy = Proxy::start(config.clone())?;
+    let proxy = Proxy::start_with(config.clone(), Some(OverControl::new()))?;
     announce(&source, &config, &proxy, http.as_ref());
     let (status, of_status) = watch::channel(Status {
         upstream: Reachability::Untried,

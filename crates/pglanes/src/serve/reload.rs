@@ -137,7 +137,7 @@ fn with_what_needs_a_restart(mut config: Config, running: &Config) -> Config {
     let before = &running.upstream;
     config.upstream.address = before.address.clone();
     config.upstream.unix_socket = before.unix_socket.clone();
-    config.upstream.tls = before.tls;
+    config.upstream.tls = before.tls.clone();
     config.upstream.user.clone_from(&before.user);
     config.upstream.database.clone_from(&before.database);
     config

@@ -10,6 +10,7 @@ use pglanes_wire::message::{self, ErrorBody, Severity};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::client::Task;
+use super::peer::Peer;
 use super::take_in;
 use crate::hub::Hub;
 use crate::stream::Stream;
@@ -29,16 +30,20 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
-    async fn accept(&self) -> io::Result<Stream> {
+    async fn accept(&self) -> io::Result<(Stream, Peer)> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, address) = listener.accept().await?;
                 // Both are for latency and for noticing dead peers, not for correctness.
                 let _ = stream.set_nodelay(true);
                 let _ = socket2::SockRef::from(&stream).set_keepalive(true);
-                Ok(stream.into())
+                Ok((stream.into(), Peer::over_tcp(address)))
             }
-            Self::Unix(listener) => Ok(listener.accept().await?.0.into()),
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let peer = Peer::over_unix(&stream);
+                Ok((stream.into(), peer))
+            }
         }
     }
 
@@ -51,7 +56,7 @@ impl Listener {
                 () = &mut stop => return,
             };
             match accepted {
-                Ok(stream) => admit(&hub, stream),
+                Ok((stream, peer)) => admit(&hub, stream, peer),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(AFTER_FAILED_ACCEPT).await;
@@ -79,7 +84,7 @@ impl Drop for LoggingIn {
     }
 }
 
-fn admit(hub: &Rc<Hub>, mut stream: Stream) {
+fn admit(hub: &Rc<Hub>, mut stream: Stream, peer: Peer) {
     hub.metrics.accepted.increment();
     // The limit on clients is looked at when it is known that this is one: a cancel request
     // has to be taken when the house is full.
@@ -95,7 +100,7 @@ fn admit(hub: &Rc<Hub>, mut stream: Stream) {
     // Counted now: many are accepted before the first of their tasks runs.
     let logging_in = LoggingIn::begin(&hub);
     let login = async move {
-        let client = take_in(hub, stream).await;
+        let client = take_in(hub, stream, peer).await;
         drop(logging_in);
         client
     };

@@ -1,13 +1,19 @@
-//! The client's login: who it says it is, under which aliases, and its password.
+//! The client's login: who it says it is, under which aliases, what is asked of it, and
+//! by what it is checked.
+
+use std::rc::Rc;
 
 use bytes::BytesMut;
-use pglanes_auth::Verifier;
-use pglanes_auth::scram_server::ScramServer;
-use pglanes_config::{Authentication, NameUsed};
+use pglanes_auth::StoredCredential;
+use pglanes_config::{AccessMethod, Admission, NameUsed, ResolvedUser};
+use pglanes_lanes::classify::{Classified, SessionFacts};
+use pglanes_wire::message;
 use pglanes_wire::startup::Startup;
-use pglanes_wire::{frame, message};
 
+use super::prove::Proof;
+use super::relay::Relayed;
 use super::{Arrival, Turned};
+use crate::hub::{Live, PoolKey};
 
 /// A client whose login has succeeded.
 pub(super) struct Known {
@@ -15,6 +21,39 @@ pub(super) struct Known {
     pub(super) user: String,
     /// The database at PostgreSQL.
     pub(super) database: String,
+    pub(super) class: Classified,
+    /// The connection that the login made, where PostgreSQL itself checked it.
+    pub(super) relayed: Option<Box<Relayed>>,
+}
+
+impl Known {
+    /// A replication connection starts with its client's parameters alone.
+    pub(super) fn key_of_replication(&self, startup: &Startup) -> PoolKey {
+        PoolKey {
+            user: self.user.clone(),
+            database: self.database.clone(),
+            startup: startup.parameters.clone(),
+            replication: startup.replication.clone(),
+        }
+    }
+}
+
+/// What is known of a user's password.
+enum Credential {
+    /// No file names the user, and nobody could be asked, or knew.
+    Unknown,
+    InFile(Rc<StoredCredential>, NameUsed),
+    /// By `auth_query`.
+    Asked(Rc<StoredCredential>),
+}
+
+impl Credential {
+    fn stored(&self) -> Option<&StoredCredential> {
+        match self {
+            Self::Unknown => None,
+            Self::InFile(stored, _) | Self::Asked(stored) => Some(stored),
+        }
+    }
 }
 
 impl Arrival {
@@ -23,27 +62,27 @@ impl Arrival {
         let live = self.hub.live();
         let (database, database_used) = live.config.real_database(&startup.database);
         let user = live.config.real_user(&startup.user);
-        // A configured password is asked for, whatever the method for others is: it was
-        // configured to be checked.
-        let must_prove =
-            live.config.authentication == Authentication::ScramSha256 || user.credential.is_some();
-        if must_prove {
-            let (verifiers, secret) = (&self.hub.verifiers, &self.hub.mock_secret);
-            let verifier = verifiers.get(&startup.user, user.credential, secret).await;
-            let proved = self.prove(&startup.user, verifier.as_ref()).await;
-            if let Err(turned) = proved {
+        let class = live.classifier.session(&SessionFacts {
+            application_name: startup.parameter("application_name").unwrap_or(""),
+            user: user.name,
+            database,
+        });
+        let mut known = Known {
+            user: user.name.to_owned(),
+            database: database.to_owned(),
+            class,
+            relayed: None,
+        };
+        if let Err(turned) = self.admit(&live, startup, &user, &mut known).await {
+            if !matches!(turned, Turned::Gone) {
                 self.hub.metrics.login_failures.increment();
-                return Err(turned);
             }
+            return Err(turned);
         }
         let mut out = BytesMut::new();
         message::auth_ok(&mut out);
         self.stream.write_all(&out).await?;
         self.hub.metrics.logins.increment();
-        let known = Known {
-            user: user.name.to_owned(),
-            database: database.to_owned(),
-        };
         if user.used == NameUsed::Alias || database_used == NameUsed::Alias {
             self.hub.metrics.aliases_used.increment();
             self.hub.log_alias(startup, &known.user, &known.database);
@@ -51,90 +90,127 @@ impl Arrival {
         Ok(known)
     }
 
-    /// SCRAM-SHA-256. For an unknown user the exchange looks the same and fails.
-    async fn prove(&mut self, user: &str, verifier: Option<&Verifier>) -> Result<(), Turned> {
-        let refused = || {
-            let text = format!("password authentication failed for user \"{user}\"");
-            Turned::away("28P01", text)
+    /// Asks of the client what the rules say, and checks it.
+    async fn admit(
+        &mut self,
+        live: &Live,
+        startup: &Startup,
+        user: &ResolvedUser<'_>,
+        known: &mut Known,
+    ) -> Result<(), Turned> {
+        let from = self.peer.address;
+        let method = match live.config.admission(from, &known.database, &known.user) {
+            Admission::By(method) => method,
+            Admission::Peer(map) => return self.is_peer(map, &startup.user, user.name).await,
+            Admission::NoRule => {
+                let text = format!(
+                    "no access rule for host \"{from}\", user \"{}\", database \"{}\" (lanes.yaml: access)",
+                    startup.user, startup.database
+                );
+                return Err(Turned::away("28000", text));
+            }
         };
-        let mut nonce = [0; 18];
-        getrandom::fill(&mut nonce)
-            .map_err(|_| Turned::away("58000", "no randomness for the login"))?;
-        let mut scram = ScramServer::new(
-            verifier,
-            &self.hub.mock_secret,
-            user,
-            nonce,
-            self.channel_binding.clone(),
-        );
-        let mut out = BytesMut::new();
-        message::auth_sasl(&mut out, scram.mechanisms());
-        self.stream.write_all(&out).await?;
-
-        let initial = self.password_message().await?;
-        let (mechanism, data) = split_initial(&initial)
-            .ok_or_else(|| Turned::away("08P01", "malformed SASLInitialResponse"))?;
-        let challenge =
-            scram
-                .client_first(mechanism, data)
-                .map_err(|error| match error.sqlstate() {
-                    "28P01" => refused(),
-                    other => Turned::away(other, error.to_string()),
-                })?;
-        out.clear();
-        message::auth_sasl_continue(&mut out, &challenge);
-        self.stream.write_all(&out).await?;
-
-        let last = self.password_message().await?;
-        let accepted = scram.client_final(&last).map_err(|_| refused())?;
-        out.clear();
-        message::auth_sasl_final(&mut out, &accepted.server_final);
-        self.stream.write_all(&out).await?;
-        Ok(())
-    }
-
-    /// The body of the next message, which must be a password message (`p`).
-    async fn password_message(&mut self) -> Result<Vec<u8>, Turned> {
-        loop {
-            let header = frame::peek(&self.inbox)
-                .map_err(|error| Turned::away("08P01", error.to_string()))?;
-            if let Some(header) = header {
-                if header.tag != b'p' {
-                    let text = format!("expected SASL response, got message type {}", header.tag);
-                    return Err(Turned::away("08P01", text));
-                }
-                if header.total > super::MOST_BEFORE_LOGIN {
-                    return Err(Turned::away("08P01", "the password message is too long"));
-                }
-                if self.inbox.len() >= header.total {
-                    let body = self.inbox[frame::HEADER..header.total].to_vec();
-                    self.inbox.drain(..header.total);
-                    return Ok(body);
+        match method {
+            AccessMethod::Reject => {
+                let text = format!(
+                    "an access rule rejects connections for host \"{from}\", user \"{}\", database \"{}\"",
+                    startup.user, startup.database
+                );
+                Err(Turned::away("28000", text))
+            }
+            // A password that stands in the file was put there to be asked for.
+            AccessMethod::Trust if user.credential.is_none() || !live.config.access.is_empty() => {
+                Ok(())
+            }
+            // The proof would be a client certificate, which only TLS carries.
+            AccessMethod::Cert | AccessMethod::Peer => Err(Turned::away(
+                "28000",
+                "the access rule asks for a client certificate, and this connection has none",
+            )),
+            AccessMethod::Relay => {
+                let credential = self.credential(live, user).await?;
+                match credential.stored() {
+                    None => {
+                        known.relayed = self.relay(startup, known).await?;
+                        Ok(())
+                    }
+                    Some(StoredCredential::Md5(_)) => {
+                        self.prove(AccessMethod::Md5, startup, user, credential)
+                            .await
+                    }
+                    Some(_) => {
+                        self.prove(AccessMethod::ScramSha256, startup, user, credential)
+                            .await
+                    }
                 }
             }
-            self.read_more().await?;
+            AccessMethod::Trust
+            | AccessMethod::Password
+            | AccessMethod::Md5
+            | AccessMethod::ScramSha256 => {
+                let credential = self.credential(live, user).await?;
+                self.prove(method, startup, user, credential).await
+            }
         }
     }
-}
 
-/// SASLInitialResponse: the mechanism's name, the length of the data, the data.
-fn split_initial(body: &[u8]) -> Option<(&str, &[u8])> {
-    let (name, rest) = frame::split_cstr(body)?;
-    let (length, data) = rest.split_first_chunk::<4>()?;
-    let length = u32::from_be_bytes(*length) as usize;
-    (data.len() == length).then_some((std::str::from_utf8(name).ok()?, data))
-}
+    /// What is known of the user: by the files, else by `auth_query`.
+    async fn credential(&self, live: &Live, user: &ResolvedUser<'_>) -> Result<Credential, Turned> {
+        if let Some(stored) = user.credential {
+            return Ok(Credential::InFile(
+                Rc::new(stored.clone()),
+                user.credential_of,
+            ));
+        }
+        if live.config.auth_query.is_none() {
+            return Ok(Credential::Unknown);
+        }
+        match self.hub.look_up(&live.config, user.name).await {
+            Ok(Some(stored)) => Ok(Credential::Asked(stored)),
+            Ok(None) => Ok(Credential::Unknown),
+            Err(_) => Err(Turned::away(
+                "08006",
+                "PostgreSQL could not be asked about this login (lanes.yaml: auth_query)",
+            )),
+        }
+    }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_initial_response_must_be_exactly_as_long_as_it_says() {
-        let body = b"SCRAM-SHA-256\0\0\0\0\x03abc";
-        assert_eq!(split_initial(body), Some(("SCRAM-SHA-256", &b"abc"[..])));
-        assert_eq!(split_initial(&body[..body.len() - 1]), None);
-        assert_eq!(split_initial(b"X\0\xff\xff\xff\xffabc"), None);
-        assert_eq!(split_initial(b"X\0\0"), None);
+    async fn prove(
+        &mut self,
+        method: AccessMethod,
+        startup: &Startup,
+        user: &ResolvedUser<'_>,
+        credential: Credential,
+    ) -> Result<(), Turned> {
+        let asked = startup.user.as_str();
+        let stored = credential.stored();
+        let proved = match method {
+            AccessMethod::Md5 => self.prove_md5(asked, stored).await,
+            AccessMethod::Password => self.prove_password(asked, stored).await,
+            _ => self.prove_scram(asked, stored).await,
+        };
+        let known = &self.hub.known;
+        match proved {
+            Err(turned) => {
+                if matches!(credential, Credential::Asked(_)) {
+                    known.doubt(user.name, self.hub.clock.now());
+                }
+                Err(turned)
+            }
+            Ok(proof) => {
+                // An alias's own password opens nothing at PostgreSQL.
+                if !matches!(credential, Credential::InFile(_, NameUsed::Alias)) {
+                    if let Some(stored) = stored {
+                        known.learn_stored(user.name, stored);
+                    }
+                    if let (Some(StoredCredential::Scram(_)), Proof::Key(key, verifier)) =
+                        (stored, proof)
+                    {
+                        known.learn_keys(user.name, &verifier, key);
+                    }
+                }
+                Ok(())
+            }
+        }
     }
 }

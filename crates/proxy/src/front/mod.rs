@@ -5,8 +5,9 @@
 //! - `client`: the task of one client
 //! - `encrypt`: TLS
 //! - `first`: SSLRequest, GSSENCRequest, CancelRequest, startup
-//! - `login`: who the client is
-//! - `verifiers`: what its password is held against
+//! - `login`: who the client is, and what is asked of it
+//! - `prove`, `peer`, `relay`: how it is checked
+//! - `verifiers`: what a password is held against
 //! - `welcome`: what it is told before its first query
 //! - `replication`: a server connection of its own, for a client that asks for replication
 
@@ -15,6 +16,9 @@ mod encrypt;
 mod first;
 pub(crate) mod listener;
 mod login;
+pub(crate) mod peer;
+mod prove;
+mod relay;
 mod replication;
 mod verifiers;
 mod welcome;
@@ -32,6 +36,8 @@ use crate::stream::Stream;
 
 pub(crate) use verifiers::Verifiers;
 
+use peer::Peer;
+
 /// Bytes taken from a client before it has logged in, at most: a startup packet and a
 /// password message (PostgreSQL allows 10,000 and 65,535; ours are SCRAM's, which are short).
 const MOST_BEFORE_LOGIN: usize = 16 * 1024;
@@ -40,6 +46,7 @@ const MOST_BEFORE_LOGIN: usize = 16 * 1024;
 pub(crate) struct Arrival {
     pub(crate) hub: Rc<Hub>,
     pub(crate) stream: Stream,
+    pub(crate) peer: Peer,
     /// Bytes read and not used up.
     pub(crate) inbox: Vec<u8>,
     /// What a login over this TLS connection can be bound to.
@@ -89,11 +96,12 @@ pub(crate) enum Client {
 }
 
 /// Takes the client in: what it is once it is logged in, or nothing.
-pub(crate) async fn take_in(hub: Rc<Hub>, stream: Stream) -> Option<Client> {
+pub(crate) async fn take_in(hub: Rc<Hub>, stream: Stream, peer: Peer) -> Option<Client> {
     let limit = hub.live().config.limits.login_timeout;
     let mut arrival = Arrival {
         hub,
         stream,
+        peer,
         inbox: Vec::new(),
         channel_binding: None,
     };

@@ -4,12 +4,11 @@
 
 use std::rc::Rc;
 
-use pglanes_lanes::classify::SessionFacts;
 use pglanes_wire::startup::Startup;
 
 use super::login::Known;
 use super::{Arrival, Turned};
-use crate::hub::{Activity, Asked, LinkedServer, PoolKey, SessionFace};
+use crate::hub::{Activity, Asked, LinkedServer, SessionFace};
 use crate::replication::Replication;
 
 /// A client that has its server connection and was welcomed.
@@ -31,22 +30,17 @@ impl Arrival {
     pub(super) async fn replicate(
         &mut self,
         startup: Startup,
-        known: Known,
+        mut known: Known,
     ) -> Result<Link, Turned> {
-        let lane = {
-            let facts = SessionFacts {
-                application_name: startup.parameter("application_name").unwrap_or(""),
-                user: &known.user,
-                database: &known.database,
-            };
-            self.hub.live().classifier.session(&facts).lane
+        let lane = known.class.lane;
+        // Counted until the connection that the login made is this client's.
+        let (pool, _relayed) = match known.relayed.take() {
+            Some(relayed) => {
+                let (pool, _, session) = self.join(*relayed).await?;
+                (pool, session)
+            }
+            None => (self.pool(known.key_of_replication(&startup))?, None),
         };
-        let pool = self.pool(PoolKey {
-            user: known.user,
-            database: known.database,
-            startup: startup.parameters.clone(),
-            replication: startup.replication.clone(),
-        })?;
         let mut asked = self.hub.ask(lane, pool);
         let server = loop {
             asked = match asked {

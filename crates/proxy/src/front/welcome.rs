@@ -2,19 +2,27 @@
 //! reports them, a cancel key of our own, and ReadyForQuery.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::BytesMut;
-use pglanes_lanes::classify::{Classified, SessionFacts};
-use pglanes_lanes::{LaneId, PoolId};
+use pglanes_lanes::classify::Classified;
+use pglanes_lanes::{LaneId, PoolId, Rejection};
 use pglanes_wire::message::{self, Severity, TransactionStatus};
 use pglanes_wire::parameters::{ParameterSet, normalise_client_encoding};
 use pglanes_wire::startup::Startup;
 
 use super::login::Known;
+use super::relay::Relayed;
 use super::{Arrival, Turned};
+use crate::hub::relayed::{Offered, RelayedSession};
 use crate::hub::{Asked, PoolKey, Refusal, SessionFace, WaitingTicket};
-use crate::session::{Identity, Session};
+use crate::session::{Identity, NONE_LEFT, Session};
 use crate::settings::Settings;
+
+/// How often, and how long apart, a login looks for room for its server connection: five
+/// seconds in all.
+const ROOM_ATTEMPTS: u32 = 250;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 
 /// A client that has been welcomed.
 pub(super) struct Welcomed {
@@ -22,6 +30,7 @@ pub(super) struct Welcomed {
     identity: Rc<Identity>,
     class: Classified,
     told: Rc<ParameterSet>,
+    relayed: Option<RelayedSession>,
 }
 
 impl Welcomed {
@@ -34,8 +43,9 @@ impl Welcomed {
             identity,
             class,
             told,
+            relayed,
         } = self;
-        Session::new(hub, stream, face, identity, class, told, inbox)
+        Session::new(hub, stream, face, identity, class, told, inbox).relayed(relayed)
     }
 }
 
@@ -43,19 +53,21 @@ impl Arrival {
     pub(super) async fn welcome(
         &mut self,
         startup: Startup,
-        known: Known,
+        mut known: Known,
     ) -> Result<Welcomed, Turned> {
-        let live = self.hub.live();
         let application_name = startup
             .parameter("application_name")
             .unwrap_or("")
             .to_owned();
-        let class = live.classifier.session(&SessionFacts {
-            application_name: &application_name,
-            user: &known.user,
-            database: &known.database,
-        });
-        let (pool, server_told) = self.pool_and_parameters(&startup, &known, class).await?;
+        let class = known.class;
+        let (pool, server_told, relayed) = match known.relayed.take() {
+            Some(relayed) => self.join(*relayed).await?,
+            None => {
+                self.review_supply(&known);
+                let (pool, told) = self.pool_and_parameters(&startup, &known, class).await?;
+                (pool, told, None)
+            }
+        };
         let mut parameters = (*server_told).clone();
         parameters.set("application_name", &application_name);
         let told = self.hub.parameter_sets.borrow_mut().intern(parameters);
@@ -74,6 +86,7 @@ impl Arrival {
             identity,
             class,
             told,
+            relayed,
         })
     }
 
@@ -124,27 +137,79 @@ impl Arrival {
         };
         let plain = self.pool(key(Vec::new()))?;
         let reported = self.reported(plain, class).await?;
-        let mut asked: Vec<(String, String)> = Vec::new();
-        for (name, value) in &startup.parameters {
-            let name = name.to_ascii_lowercase();
-            let value = if name == "client_encoding" {
-                normalise_client_encoding(value).into_owned()
-            } else {
-                value.clone()
-            };
-            let as_reported = reported
-                .get(&name)
-                .is_some_and(|known| same_value(&name, known, &value));
-            if name != "application_name" && !as_reported {
-                asked.push((name, value));
-            }
-        }
+        let asked = asked_beyond(startup, Some(&reported));
         if asked.is_empty() {
             return Ok((plain, reported));
         }
-        asked.sort();
         let pool = self.pool(key(asked))?;
         Ok((pool, self.reported(pool, class).await?))
+    }
+
+    /// Makes the connection of a relayed login one of its pool's, where there is room; the
+    /// client is in, whether or not there is.
+    pub(super) async fn join(
+        &self,
+        relayed: Relayed,
+    ) -> Result<(PoolId, Rc<ParameterSet>, Option<RelayedSession>), Turned> {
+        let Relayed {
+            connection,
+            key,
+            lane,
+        } = relayed;
+        // A replication connection serves nobody but the client that made it.
+        let shared = key.replication.is_none();
+        let pool = self.pool(key)?;
+        let told = connection.welcome.parameters.clone();
+        let told = self.hub.parameter_sets.borrow_mut().intern(told);
+        let welcome = Some(Rc::clone(&told));
+        self.hub.pools.borrow_mut().set_welcome(pool, welcome);
+        let session = self.hub.begin_relayed(lane, pool);
+        let mut connection = connection;
+        for _ in 0..ROOM_ATTEMPTS {
+            let (connections, sessions) = self.hub.relayed_counts(lane, pool);
+            // One each is enough; more would push out what others use.
+            if shared && connections >= sessions {
+                connection.close();
+                return Ok((pool, told, Some(session)));
+            }
+            connection = match self.hub.offer(lane, pool, connection) {
+                Offered::Adopted => return Ok((pool, told, Some(session))),
+                Offered::NoRoom(mut connection) if shared && connections > 0 => {
+                    connection.close();
+                    return Ok((pool, told, Some(session)));
+                }
+                Offered::NoRoom(connection) => connection,
+            };
+            // Its transactions would find no connection: it waits for room.
+            tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+        }
+        connection.close();
+        let live = self.hub.live();
+        let text = format!(
+            "lane \"{}\": no slot became free for the server connection of this login",
+            live.lane_name(lane)
+        );
+        Err(Turned::away("53300", text))
+    }
+
+    /// This login needed no connection of its own: where that is so because PostgreSQL
+    /// trusts the user, or a password is known, the pool lives on logins no longer.
+    fn review_supply(&self, known: &Known) {
+        let now = self.hub.clock.now();
+        let trusted = self
+            .hub
+            .relays
+            .is_trusted(&known.user, &known.database, now);
+        if trusted || !self.hub.upstream_credential(&known.user).is_empty() {
+            let pools = self
+                .hub
+                .pools
+                .borrow()
+                .adopting(&known.user, &known.database);
+            for pool in pools {
+                self.hub.can_open(pool);
+            }
+        }
     }
 
     pub(super) fn pool(&self, key: PoolKey) -> Result<PoolId, Turned> {
@@ -189,12 +254,38 @@ impl Arrival {
                 error.write_error(&mut out, Severity::Fatal);
                 Turned::ByServer(out)
             }
+            Refusal::Rejected(Rejection::NoneLeft) => Turned::away("28000", NONE_LEFT),
             Refusal::Rejected(_) => Turned::away(
                 "53300",
                 "no slot became free to ask PostgreSQL about this login; its lane is full",
             ),
         }
     }
+}
+
+/// What the startup packet asks for beyond what the server reports anyway, sorted by name;
+/// without a report, all of it.
+pub(super) fn asked_beyond(
+    startup: &Startup,
+    reported: Option<&ParameterSet>,
+) -> Vec<(String, String)> {
+    let mut asked: Vec<(String, String)> = Vec::new();
+    for (name, value) in &startup.parameters {
+        let name = name.to_ascii_lowercase();
+        let value = if name == "client_encoding" {
+            normalise_client_encoding(value).into_owned()
+        } else {
+            value.clone()
+        };
+        let as_reported = reported
+            .and_then(|reported| reported.get(&name))
+            .is_some_and(|known| same_value(&name, known, &value));
+        if name != "application_name" && !as_reported {
+            asked.push((name, value));
+        }
+    }
+    asked.sort();
+    asked
 }
 
 /// Whether a reported value is what was asked for. DateStyle is reported with its

@@ -6,12 +6,16 @@
 //! - `waiters`: transactions that wait for one
 //! - `pools`: (user, database, startup parameters), and what PostgreSQL says to each
 //! - `registry`: the sessions, found by their cancel key
+//! - `known`: what is known of passwords beyond the files
+//! - `relayed`: logins that PostgreSQL decided, and the connections they brought
 //! - `live`: the configuration in force
 
+pub(crate) mod known;
 pub(crate) mod live;
 mod opening;
 mod pools;
 mod registry;
+pub(crate) mod relayed;
 mod slots;
 mod timer;
 mod upkeep;
@@ -29,6 +33,7 @@ use pglanes_wire::prepared::StatementCache;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::credentials::CredentialSource;
 use crate::metrics::Metrics;
 use crate::server::{Server, ServerFace};
 use crate::session::Identity;
@@ -36,8 +41,11 @@ use crate::settings::{Interner, Settings};
 use crate::tls::Material;
 use crate::upstream::SaltedPasswords;
 
+use known::Known;
+use relayed::Relays;
+
 pub(crate) use live::Live;
-pub(crate) use opening::OWN_APPLICATION_NAME;
+pub(crate) use opening::{OWN_APPLICATION_NAME, startup_parameters};
 pub(crate) use pools::{PoolKey, Pools};
 pub(crate) use registry::{Activity, Asked as AskedOfSession, Registry, SessionFace, Stall};
 pub(crate) use slots::{Asked, LinkedServer, Refusal};
@@ -77,6 +85,8 @@ pub(crate) struct Hub {
     pub(crate) salted_passwords: Rc<SaltedPasswords>,
     /// What clients' passwords are held against.
     pub(crate) verifiers: crate::front::Verifiers,
+    pub(crate) known: Known,
+    pub(crate) relays: Relays,
     /// Keys the mock exchange of unknown users: the same user always gets the same salt.
     pub(crate) mock_secret: [u8; 32],
     /// Cancel requests being carried to PostgreSQL.
@@ -103,6 +113,7 @@ impl Hub {
         tls: Material,
         metrics: Arc<Metrics>,
         mock_secret: [u8; 32],
+        source: Option<Arc<dyn CredentialSource>>,
     ) -> Rc<Self> {
         let scheduler = Scheduler::new(live.policy.clone());
         Rc::new(Self {
@@ -116,6 +127,8 @@ impl Hub {
             parameter_sets: RefCell::new(Interner::new()),
             salted_passwords: Rc::default(),
             verifiers: crate::front::Verifiers::default(),
+            known: Known::new(source),
+            relays: Relays::default(),
             mock_secret,
             cancels_in_flight: Cell::new(0),
             logins_in_flight: Cell::new(0),
@@ -153,8 +166,11 @@ impl Hub {
         let policy = live.policy.clone();
         self.salted_passwords.forget();
         self.verifiers.forget();
+        self.known.forget_answers();
+        self.relays.forget_trust();
         *self.live.borrow_mut() = Rc::new(live);
         self.tell(Input::Reload { policy });
+        self.review_supplies();
     }
 
     /// Hands one event to the scheduler and carries out what it decides.

@@ -17,7 +17,7 @@ use crate::priority::{self, Lowered};
 use crate::server::{Server, ServerFace};
 use crate::settings::Settings;
 use crate::stream::Stream;
-use crate::upstream::{Attempt, LoggedIn, OpenError, dial, log_in};
+use crate::upstream::{Attempt, LoggedIn, OpenError, Route, dial, log_in};
 
 /// Statements kept prepared on one server connection.
 const PREPARED_PER_CONNECTION: usize = 500;
@@ -40,7 +40,7 @@ pub(super) fn start(hub: &Rc<Hub>, id: ServerId, lane: LaneId, pool: PoolId) {
             }),
         };
         match result {
-            Ok((stream, welcome)) => hub.opened(id, lane, pool, stream, welcome, &live),
+            Ok((stream, welcome)) => hub.opened(id, lane, pool, stream, welcome),
             Err(error) => hub.open_failed(id, pool, error),
         }
     });
@@ -53,17 +53,27 @@ async fn open(
     lane: LaneId,
 ) -> Result<(Stream, LoggedIn), OpenError> {
     let (first, second) = live.target.attempts();
-    let (error, encrypted) = match open_by(hub, live, key, lane, first).await {
+    let mut route = Route::SocketFirst;
+    let (mut error, mut encrypted) = match open_by(hub, live, key, lane, (route, first)).await {
         Ok(opened) => return Ok(opened),
         Err(failed) => failed,
     };
+    // Debian's PostgreSQL lets a role through the socket only if it is the operating system
+    // user's (peer); over TCP it asks for a password.
+    if encrypted == Encrypted::Never && live.target.has_tcp() && error.is_unproven() {
+        route = Route::Tcp;
+        (error, encrypted) = match open_by(hub, live, key, lane, (route, first)).await {
+            Ok(opened) => return Ok(opened),
+            Err(failed) => failed,
+        };
+    }
     // The other way is another one only over TCP, and where TLS was tried, not just asked for.
     match (second, encrypted) {
         (Some(Attempt::Plain), Encrypted::Yes) | (Some(Attempt::Tls), Encrypted::No)
             if error.may_be_for_the_encryption() =>
         {
             let second = second.unwrap_or(first);
-            let opened = open_by(hub, live, key, lane, second).await;
+            let opened = open_by(hub, live, key, lane, (route, second)).await;
             opened.map_err(|(error, _)| error)
         }
         _ => Err(error),
@@ -86,7 +96,7 @@ async fn open_by(
     live: &Live,
     key: &PoolKey,
     lane: LaneId,
-    attempt: Attempt,
+    attempt: (Route, Attempt),
 ) -> Result<(Stream, LoggedIn), (OpenError, Encrypted)> {
     let asked = live.target.protocol.get();
     match open_once(hub, live, key, lane, attempt).await {
@@ -103,10 +113,10 @@ async fn open_once(
     live: &Live,
     key: &PoolKey,
     lane: LaneId,
-    attempt: Attempt,
+    attempt: (Route, Attempt),
 ) -> Result<(Stream, LoggedIn), (OpenError, Encrypted)> {
     let material = hub.tls();
-    let dialled = dial(&live.target, &material, attempt).await;
+    let dialled = dial(&live.target, &material, attempt.0, attempt.1).await;
     let mut stream = dialled.map_err(|error| (error, Encrypted::Yes))?;
     let encrypted = match &stream {
         Stream::Unix(_) => Encrypted::Never,
@@ -114,13 +124,13 @@ async fn open_once(
         Stream::Tcp(_) | Stream::Closed => Encrypted::No,
     };
     let parameters = startup_parameters(key, live.envelope(lane));
-    let password = live.config.upstream_password(&key.user);
+    let credential = hub.upstream_credential(&key.user);
     let logged_in = log_in(
         &mut stream,
         &live.target,
         &parameters,
         &key.user,
-        password,
+        &credential,
         &hub.salted_passwords,
     )
     .await;
@@ -132,7 +142,10 @@ async fn open_once(
 
 /// The startup packet: the lane's envelope, and over it what the client asked for, so
 /// that RESET ALL and DISCARD ALL come back to these (design rule 4).
-fn startup_parameters(key: &PoolKey, envelope: &[(String, String)]) -> Vec<(String, String)> {
+pub(crate) fn startup_parameters(
+    key: &PoolKey,
+    envelope: &[(String, String)],
+) -> Vec<(String, String)> {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let mut parameters = vec![pair("user", &key.user), pair("database", &key.database)];
     if let Some(replication) = &key.replication {
@@ -159,15 +172,31 @@ impl Hub {
         pool: PoolId,
         stream: Stream,
         welcome: LoggedIn,
-        live: &Live,
     ) {
+        let server = self.new_server(id, lane, pool, stream, welcome);
+        let place = ServerPlace::Idle(Box::new(server));
+        self.servers.borrow_mut().insert(id, place);
+        self.tell(Input::Opened { server: id });
+    }
+
+    /// A connection that has just been made, ready for its first transaction.
+    pub(super) fn new_server(
+        &self,
+        id: ServerId,
+        lane: LaneId,
+        pool: PoolId,
+        stream: Stream,
+        welcome: LoggedIn,
+    ) -> Server {
+        let live = self.live();
         let parameters = self.parameter_sets.borrow_mut().intern(welcome.parameters);
         self.pools
             .borrow_mut()
             .set_welcome(pool, Some(Rc::clone(&parameters)));
-        self.lower_priority(live.options(lane).cpu, welcome.key.pid(), live);
+        self.lower_priority(live.options(lane).cpu, welcome.key.pid(), &live);
         self.metrics.servers_opened.increment();
-        let server = Server {
+        self.metrics.upstream_up.set(true);
+        Server {
             face: Rc::new(ServerFace {
                 id,
                 key: welcome.key,
@@ -193,18 +222,17 @@ impl Hub {
             sequences_are_ours: false,
             granted_at: Time::from_nanos(0),
             dying: false,
-        };
-        let place = ServerPlace::Idle(Box::new(server));
-        self.servers.borrow_mut().insert(id, place);
-        self.metrics.upstream_up.set(true);
-        self.tell(Input::Opened { server: id });
+        }
     }
 
     fn open_failed(self: &Rc<Self>, id: ServerId, pool: PoolId, error: OpenError) {
         tracing::warn!(server = id.0, %error, "server connection not opened");
         self.metrics.open_failures.increment();
-        if !matches!(error, OpenError::Refused(_)) {
+        if !matches!(error, OpenError::Refused(_) | OpenError::NoPassword(_)) {
             self.metrics.upstream_up.set(false);
+        }
+        if error.is_unproven() {
+            self.doubt(pool);
         }
         if error.refutes_welcome() {
             self.pools.borrow_mut().set_welcome(pool, None);
@@ -221,6 +249,14 @@ impl Hub {
             verdict,
         });
         self.open_errors.borrow_mut().remove(&id);
+    }
+
+    /// PostgreSQL did not take what is known of the pool's user: none of it holds any more.
+    fn doubt(self: &Rc<Self>, pool: PoolId) {
+        let key = self.pools.borrow().key(pool);
+        self.known.unlearn(&key.user);
+        self.relays.distrust(&key.user, &key.database);
+        self.doubt_supply(pool);
     }
 
     /// Lowers the backend's CPU priority as its lane asks; says once why it cannot.

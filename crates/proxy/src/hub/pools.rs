@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use pglanes_lanes::PoolId;
+use pglanes_lanes::{PoolId, Supply};
 use pglanes_wire::parameters::ParameterSet;
 
 /// What server connections must share to be interchangeable.
@@ -25,6 +25,8 @@ struct Pool {
     key: Rc<PoolKey>,
     /// What the server reports at login, once it has been seen.
     welcome: Option<Rc<ParameterSet>>,
+    /// Who makes its connections.
+    supply: Supply,
 }
 
 /// The most combinations that are kept: startup parameters are the clients' choice.
@@ -49,7 +51,11 @@ impl Pools {
         let id = PoolId(self.pools.len() as u32);
         let key = Rc::new(key);
         self.by_key.insert(Rc::clone(&key), id);
-        self.pools.push(Pool { key, welcome: None });
+        self.pools.push(Pool {
+            key,
+            welcome: None,
+            supply: Supply::Opened,
+        });
         Some(id)
     }
 
@@ -63,6 +69,25 @@ impl Pools {
 
     pub(crate) fn set_welcome(&mut self, id: PoolId, welcome: Option<Rc<ParameterSet>>) {
         self.pools[id.0 as usize].welcome = welcome;
+    }
+
+    pub(crate) fn supply(&self, id: PoolId) -> Supply {
+        self.pools[id.0 as usize].supply
+    }
+
+    /// Notes who makes a pool's connections; returns who did.
+    pub(super) fn set_supply(&mut self, id: PoolId, supply: Supply) -> Supply {
+        std::mem::replace(&mut self.pools[id.0 as usize].supply, supply)
+    }
+
+    /// The pools of a user and a database whose connections come with logins.
+    pub(crate) fn adopting(&self, user: &str, database: &str) -> Vec<PoolId> {
+        let ids = self.pools.iter().enumerate();
+        ids.filter(|(_, pool)| {
+            pool.supply == Supply::Adopted && pool.key.user == user && pool.key.database == database
+        })
+        .map(|(index, _)| PoolId(index as u32))
+        .collect()
     }
 
     /// The pools of one database.

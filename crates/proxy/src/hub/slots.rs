@@ -178,6 +178,9 @@ impl Hub {
                         self.metrics.servers_closed.increment();
                     }
                 }
+                Some(Output::Adopted { ticket, server }) => self.adopted(ticket, server),
+                // What was offered stays with who offered it.
+                Some(Output::NotAdopted { .. }) => {}
                 Some(Output::Reject {
                     ticket,
                     lane,
@@ -276,7 +279,7 @@ impl Hub {
 }
 
 /// Terminate (`X`): the server ends the session in good order.
-const TERMINATE: &[u8] = &[b'X', 0, 0, 0, 4];
+pub(super) const TERMINATE: &[u8] = &[b'X', 0, 0, 0, 4];
 
 #[cfg(test)]
 mod tests {

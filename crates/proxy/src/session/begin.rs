@@ -83,6 +83,8 @@ impl Session {
             First::Leave => Step::End,
             First::Violation(text) => self.protocol_violation(&text),
             First::Slot(lane) => {
+                let relayed = self.relayed.as_ref();
+                let lane = relayed.map_or(lane, |relayed| relayed.lane_for(lane));
                 self.asked_lane = lane;
                 self.asked_at = self.hub.clock.now();
                 match self.hub.ask(lane, self.identity.pool) {

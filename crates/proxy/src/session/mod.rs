@@ -43,6 +43,7 @@ use pglanes_wire::message::{self, ErrorBody, Severity};
 use pglanes_wire::parameters::ParameterSet;
 use pglanes_wire::prepared::ClientStatements;
 
+use crate::hub::relayed::RelayedSession;
 use crate::hub::{
     Activity, AskedOfSession, Hub, LinkedServer, Phase, SessionFace, Stall, WaitingTicket,
 };
@@ -51,6 +52,7 @@ use crate::stream::{Stream, poll_flush};
 use lazily::Block;
 use pins::Pins;
 pub(crate) use pins::Reason;
+pub(crate) use refuse::NONE_LEFT;
 use settle::Work;
 use unnamed::Unnamed;
 
@@ -111,6 +113,8 @@ pub(crate) struct Session {
     client: Stream,
     face: Rc<SessionFace>,
     identity: Rc<Identity>,
+    /// It logged in at PostgreSQL itself, and its pool may live on such logins.
+    relayed: Option<Box<RelayedSession>>,
     class: Classified,
     class_generation: u32,
     /// What the client set, in force at its next transaction.
@@ -165,6 +169,7 @@ impl Session {
             settings: Rc::clone(&identity.initial),
             face,
             identity,
+            relayed: None,
             class,
             class_generation,
             told,
@@ -184,6 +189,12 @@ impl Session {
             state: State::Idle,
             hub,
         }
+    }
+
+    /// Notes the login that its pool may live on.
+    pub(crate) fn relayed(mut self, relayed: Option<RelayedSession>) -> Self {
+        self.relayed = relayed.map(Box::new);
+        self
     }
 
     fn step(&mut self, context: &mut Context<'_>) -> Step {

@@ -10,6 +10,11 @@ use super::{PassTo, Session, State, Step};
 use crate::hub::{Activity, Refusal};
 use crate::server::Server;
 
+/// For a session whose pool has no connection left, and no password to open one with. It
+/// is over, so that its driver or its user connects anew, with the password.
+pub(crate) const NONE_LEFT: &str = "the server connections of this login are gone, and pglanes knows no password to open \
+     another: reconnect (or give the user's password or verifier: lanes.yaml, users)";
+
 impl Session {
     /// Answers the transaction in the inbox with the reason why it got no slot.
     pub(super) fn refuse(&mut self, lane: LaneId, refusal: &Refusal) -> Step {
@@ -17,6 +22,7 @@ impl Session {
         let name = live.lane_name(lane);
         let mut out = BytesMut::new();
         match refusal {
+            Refusal::Rejected(Rejection::NoneLeft) => return self.fatal("28000", NONE_LEFT),
             Refusal::OpenFailed(error) => error.write_error(&mut out, Severity::Error),
             Refusal::Rejected(Rejection::QueueFull { length }) => {
                 let text = format!(

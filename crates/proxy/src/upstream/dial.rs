@@ -39,6 +39,15 @@ pub(crate) enum Attempt {
     Tls,
 }
 
+/// By which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// Through a unix socket where there is one.
+    SocketFirst,
+    /// Over TCP where there is an address.
+    Tcp,
+}
+
 impl Target {
     pub(crate) fn new(upstream: &Upstream) -> Self {
         let tcp = match &upstream.address {
@@ -53,6 +62,11 @@ impl Target {
             channel_binding: upstream.tls.channel_binding,
             protocol: Cell::new(PROTOCOL_3_2),
         }
+    }
+
+    /// Whether it can be reached over TCP.
+    pub(crate) fn has_tcp(&self) -> bool {
+        self.tcp.is_some()
     }
 
     /// For messages to people.
@@ -89,14 +103,18 @@ impl Target {
     }
 }
 
-/// Connects for a cancel request: by whichever attempt comes through.
+/// Connects by whichever attempt comes through: for a cancel request, or a client's login.
 ///
 /// # Errors
 /// The last attempt's.
-pub(crate) async fn dial_any(target: &Target, material: &Material) -> Result<Stream, OpenError> {
+pub(crate) async fn dial_any(
+    target: &Target,
+    material: &Material,
+    route: Route,
+) -> Result<Stream, OpenError> {
     let (first, second) = target.attempts();
-    match (dial(target, material, first).await, second) {
-        (Err(OpenError::Tls { .. }), Some(second)) => dial(target, material, second).await,
+    match (dial(target, material, route, first).await, second) {
+        (Err(OpenError::Tls { .. }), Some(second)) => dial(target, material, route, second).await,
         (outcome, _) => outcome,
     }
 }
@@ -109,10 +127,15 @@ pub(crate) async fn dial_any(target: &Target, material: &Material) -> Result<Str
 pub(crate) async fn dial(
     target: &Target,
     material: &Material,
+    route: Route,
     attempt: Attempt,
 ) -> Result<Stream, OpenError> {
     let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
-    for socket in &target.sockets {
+    let sockets = match route {
+        Route::Tcp if target.has_tcp() => &[],
+        Route::Tcp | Route::SocketFirst => target.sockets.as_slice(),
+    };
+    for socket in sockets {
         match UnixStream::connect(socket).await {
             Ok(stream) => return Ok(stream.into()),
             Err(error) => last = error,

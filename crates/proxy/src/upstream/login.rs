@@ -6,9 +6,7 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 use pglanes_auth::scram_client::{Challenge, ScramClient};
-use pglanes_auth::{
-    ChannelBinding, Password, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, SaltedPassword, md5_response,
-};
+use pglanes_auth::{ChannelBinding, Password, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, SaltedPassword};
 use pglanes_config::BindChannel;
 use pglanes_config::tls::tls_server_end_point;
 use pglanes_wire::cancel_key::CancelKey;
@@ -16,7 +14,8 @@ use pglanes_wire::parameters::{ParameterSet, parse_parameter_status};
 use pglanes_wire::startup::{PROTOCOL_3_0, write_startup};
 use pglanes_wire::{frame, message};
 
-use super::{OpenError, Target};
+use super::credential::ScramAnswer;
+use super::{OpenError, Target, UpstreamCredential};
 use crate::stream::Stream;
 
 /// PBKDF2 rounds a server may ask of us: PostgreSQL's default is 4,096, and the limit
@@ -84,7 +83,7 @@ pub(crate) async fn log_in(
     target: &Target,
     parameters: &[(String, String)],
     user: &str,
-    password: Option<&Password>,
+    credential: &UpstreamCredential,
     salted: &Rc<SaltedPasswords>,
 ) -> Result<LoggedIn, OpenError> {
     let mut out = BytesMut::new();
@@ -109,12 +108,36 @@ pub(crate) async fn log_in(
         bind: target.channel_binding,
         binding,
         user,
-        password,
+        credential,
         salted,
         scram: None,
     };
     login.send(&out).await?;
-    login.carry_through().await
+    login.carry_through(Vec::new()).await
+}
+
+/// Carries a login to its end from AuthenticationOk on. `held` is what was read behind that.
+///
+/// # Errors
+/// As for [`log_in`].
+pub(crate) async fn finish(
+    stream: &mut Stream,
+    target: &Target,
+    held: Vec<u8>,
+) -> Result<LoggedIn, OpenError> {
+    let nothing = UpstreamCredential::default();
+    let mut login = Login {
+        stream,
+        place: &target.place(),
+        protocol: &Cell::new(PROTOCOL_3_0),
+        bind: BindChannel::Disable,
+        binding: None,
+        user: "",
+        credential: &nothing,
+        salted: &Rc::default(),
+        scram: None,
+    };
+    login.carry_through(held).await
 }
 
 struct Login<'a> {
@@ -125,14 +148,13 @@ struct Login<'a> {
     /// What a login can be bound to: there is TLS, with a certificate fit for that.
     binding: Option<ChannelBinding>,
     user: &'a str,
-    password: Option<&'a Password>,
+    credential: &'a UpstreamCredential,
     salted: &'a Rc<SaltedPasswords>,
     scram: Option<ScramClient>,
 }
 
-impl<'a> Login<'a> {
-    async fn carry_through(&mut self) -> Result<LoggedIn, OpenError> {
-        let mut held = Vec::new();
+impl Login<'_> {
+    async fn carry_through(&mut self, mut held: Vec<u8>) -> Result<LoggedIn, OpenError> {
         let mut parameters = ParameterSet::default();
         let mut key = None;
         loop {
@@ -211,11 +233,14 @@ impl<'a> Login<'a> {
             }
             (3, _) => {
                 self.do_without_binding()?;
-                message::password_message(&mut out, self.require_password()?.expose().as_bytes())
+                let password = self.credential.password.as_ref();
+                let password = password.ok_or_else(|| self.unknown())?;
+                message::password_message(&mut out, password.expose().as_bytes());
             }
             (5, &[a, b, c, d, ..]) => {
                 self.do_without_binding()?;
-                let answer = md5_response(self.user, self.require_password()?, [a, b, c, d]);
+                let answer = self.credential.md5_response(self.user, [a, b, c, d]);
+                let answer = answer.ok_or_else(|| self.unknown())?;
                 message::password_message(&mut out, answer.as_bytes());
             }
             (10, mechanisms) => {
@@ -258,7 +283,11 @@ impl<'a> Login<'a> {
                 "the server offers SCRAM-SHA-256-PLUS over a connection without TLS".into(),
             ));
         }
-        let scram = ScramClient::new(self.require_password()?, random_nonce()?, MOST_ITERATIONS);
+        if !self.credential.knows_scram() {
+            return Err(self.unknown());
+        }
+        // What it proves itself with is chosen by the challenge.
+        let scram = ScramClient::new(Password::from(""), random_nonce()?, MOST_ITERATIONS);
         match &self.binding {
             Some(binding) if plus => return Ok(scram.with_channel_binding(binding.clone())),
             _ => self.do_without_binding()?,
@@ -284,21 +313,29 @@ impl<'a> Login<'a> {
 
     async fn scram_final(&mut self, data: &[u8]) -> Result<Vec<u8>, OpenError> {
         let refused = |error: pglanes_auth::ScramError| OpenError::Login(error.to_string());
-        let password = self.require_password()?;
+        let challenge = {
+            let scram = self.scram.as_mut().ok_or_else(no_exchange)?;
+            scram.challenge(data).map_err(refused)?
+        };
+        let keys = match self.credential.scram(&challenge) {
+            Some(ScramAnswer::Keys(keys)) => keys.clone(),
+            Some(ScramAnswer::Password(password)) => {
+                let salted = self.salted.get(self.user, password, challenge).await;
+                salted.keys()
+            }
+            None => return Err(self.unknown()),
+        };
         let scram = self.scram.as_mut().ok_or_else(no_exchange)?;
-        let challenge = scram.challenge(data).map_err(refused)?;
-        let salted = self.salted.get(self.user, password, challenge).await;
-        scram.client_final(salted.keys()).map_err(refused)
+        scram.client_final(keys).map_err(refused)
     }
 
-    fn require_password(&self) -> Result<&'a Password, OpenError> {
-        self.password.ok_or_else(|| {
-            OpenError::Login(format!(
-                "PostgreSQL at {} wants a password for user {:?}, and none is configured \
-                 (users: {}: upstream_password, or upstream: password)",
-                self.place, self.user, self.user
-            ))
-        })
+    /// PostgreSQL asks for something that nothing known of this user answers.
+    fn unknown(&self) -> OpenError {
+        let (place, user) = (self.place, self.user);
+        OpenError::NoPassword(format!(
+            "PostgreSQL at {place} wants a password for user {user:?}, and none that fits is known \
+             (users: {user}: upstream_password, or upstream: password)"
+        ))
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), OpenError> {

@@ -1,6 +1,7 @@
 //! Opening server connections: dialling, the startup packet with the lane's envelope,
 //! and the proxy's own login at PostgreSQL.
 
+mod credential;
 mod dial;
 mod login;
 
@@ -12,8 +13,9 @@ use pglanes_wire::error_fields::ErrorFields;
 use pglanes_wire::message::{ErrorBody, Severity};
 use thiserror::Error;
 
-pub(crate) use dial::{Attempt, Target, dial, dial_any};
-pub(crate) use login::{LoggedIn, SaltedPasswords, log_in};
+pub(crate) use credential::{KeysOfVerifier, UpstreamCredential};
+pub(crate) use dial::{Attempt, Route, Target, dial, dial_any};
+pub(crate) use login::{LoggedIn, SaltedPasswords, finish, log_in};
 
 /// Why a server connection could not be opened.
 #[derive(Debug, Error)]
@@ -48,6 +50,9 @@ pub(crate) enum OpenError {
     /// PostgreSQL asks for something we do not have or do not trust.
     #[error("login at PostgreSQL failed: {0}")]
     Login(String),
+    /// It wants a password, and none that fits is known here.
+    #[error("login at PostgreSQL failed: {0}")]
+    NoPassword(String),
 }
 
 fn said(body: &[u8]) -> String {
@@ -78,7 +83,7 @@ impl OpenError {
             Self::Refused(body) => ErrorFields::parse(body)
                 .sqlstate()
                 .is_some_and(|state| state.starts_with("28") || state == "3D000"),
-            Self::Login(_) => true,
+            Self::Login(_) | Self::NoPassword(_) => true,
             Self::Connect { .. } | Self::TimedOut { .. } | Self::Tls { .. } => false,
         }
     }
@@ -90,7 +95,9 @@ impl OpenError {
         match self {
             Self::Refused(body) => ErrorFields::parse(body).sqlstate() == Some("28000"),
             Self::Tls { .. } => true,
-            Self::Connect { .. } | Self::TimedOut { .. } | Self::Login(_) => false,
+            Self::Connect { .. } | Self::TimedOut { .. } | Self::Login(_) | Self::NoPassword(_) => {
+                false
+            }
         }
     }
 
@@ -101,6 +108,29 @@ impl OpenError {
                 matches!(ErrorFields::parse(body).sqlstate(), Some("0A000" | "08P01"))
             }
             _ => false,
+        }
+    }
+
+    /// Whether PostgreSQL asked for a proof that the proxy could not give.
+    pub(crate) fn is_unproven(&self) -> bool {
+        match self {
+            Self::Refused(body) => ErrorFields::parse(body)
+                .sqlstate()
+                .is_some_and(|state| state.starts_with("28")),
+            Self::NoPassword(_) => true,
+            Self::Login(_) | Self::Connect { .. } | Self::TimedOut { .. } | Self::Tls { .. } => {
+                false
+            }
+        }
+    }
+
+    /// Whether the server may well take a client whose proof was good before: it is full,
+    /// starting up, or not there.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused(_) => self.verdict() == OpenVerdict::KeepWaiting,
+            Self::Connect { .. } | Self::TimedOut { .. } => true,
+            Self::Login(_) | Self::NoPassword(_) | Self::Tls { .. } => false,
         }
     }
 
