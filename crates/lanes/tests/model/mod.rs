@@ -147,24 +147,26 @@ impl World {
                 let left = |one: &Connection| one.pool == pool && one.state == State::Idle;
                 assert!(!self.connections.values().any(left));
             }
-            Act::Adopt { lane, pool } => {
-                self.next_ticket += 1;
-                let ticket = TicketId(self.next_ticket);
-                let (lane, pool) = (LaneId(lane), PoolId(pool));
-                self.offers.insert(ticket, (lane, pool));
-                self.tell(Input::Adopt { ticket, lane, pool });
-                assert!(self.offers.is_empty(), "an offer is answered at once");
-            }
-            Act::Supply { pool, supply } => {
-                let pool = PoolId(pool);
-                match supply {
-                    Supply::Adopted => self.adopting.insert(pool),
-                    Supply::Opened => self.adopting.remove(&pool),
-                };
-                self.tell(Input::Supply { pool, supply });
-            }
+            Act::Adopt { lane, pool } => self.offer(LaneId(lane), PoolId(pool)),
+            Act::Supply { pool, supply } => self.supply(PoolId(pool), supply),
             Act::Pass(span) => self.pass(millis(span)),
         }
+    }
+
+    fn offer(&mut self, lane: LaneId, pool: PoolId) {
+        self.next_ticket += 1;
+        let ticket = TicketId(self.next_ticket);
+        self.offers.insert(ticket, (lane, pool));
+        self.tell(Input::Adopt { ticket, lane, pool });
+        assert!(self.offers.is_empty(), "an offer is answered at once");
+    }
+
+    fn supply(&mut self, pool: PoolId, supply: Supply) {
+        match supply {
+            Supply::Adopted => self.adopting.insert(pool),
+            Supply::Opened => self.adopting.remove(&pool),
+        };
+        self.tell(Input::Supply { pool, supply });
     }
 
     pub(crate) fn reload(&mut self, policy: Policy) {
