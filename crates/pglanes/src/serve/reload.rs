@@ -137,7 +137,7 @@ fn with_what_needs_a_restart(mut config: Config, running: &Config) -> Config {
     let before = &running.upstream;
     config.upstream.address = before.address.clone();
     config.upstream.unix_socket = before.unix_socket.clone();
-    config.upstream.tls = before.tls.clone();
+    config.upstream.tls.clone_from(&before.tls);
     config.upstream.user.clone_from(&before.user);
     config.upstream.database.clone_from(&before.database);
     config
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn all_that_needs_a_restart_is_kept() {
-        use pglanes_config::{LogFormat, Tls, UnixSocket, UpstreamAddress};
+        use pglanes_config::{LogFormat, TlsMode, UnixSocket, UpstreamAddress};
         let running = Config::default();
         let mut file = Config::default();
         file.listen.clear();
@@ -199,9 +199,9 @@ mod tests {
             port: 1,
         };
         file.upstream.unix_socket = UnixSocket::Off;
-        file.upstream.tls = match file.upstream.tls {
-            Tls::Disable => Tls::Prefer,
-            Tls::Prefer => Tls::Disable,
+        file.upstream.tls.mode = match file.upstream.tls.mode {
+            TlsMode::Disable => TlsMode::Prefer,
+            _ => TlsMode::Disable,
         };
         file.upstream.user = Some("other".to_owned());
         file.upstream.database = Some("other".to_owned());
