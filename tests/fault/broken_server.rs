@@ -21,7 +21,8 @@ fn good_answer() -> Vec<u8> {
 /// A proxy before a fake that plays these scripts, one a connection.
 async fn before(scripts: Vec<Vec<Step>>) -> (Proxy, Fake) {
     let fake = Fake::plays(scripts).await;
-    let proxy = Proxy::with_slots(1)
+    let proxy = Proxy::with("auth: { method: trust }")
+        .slots(1)
         .upstream("connect_timeout: 2s")
         .upstream_port(fake.port())
         .run()
@@ -189,7 +190,8 @@ async fn an_error_without_a_sqlstate_is_passed_on_as_it_is() {
 /// What a client's login comes to when the server's says this.
 async fn check_login(script: Vec<Step>) -> Answer {
     let fake = Fake::plays(vec![script]).await;
-    let builder = Proxy::with_slots(1)
+    let builder = Proxy::with("auth: { method: trust }")
+        .slots(1)
         .upstream("connect_timeout: 2s")
         .upstream("password: { env: PASSWORD }");
     let proxy = builder

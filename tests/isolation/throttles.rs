@@ -51,6 +51,24 @@ async fn compaction_is_held_while_the_evaluation_is_busy_and_resumes_when_it_has
 }
 
 #[tokio::test]
+async fn a_first_login_into_a_lane_that_is_held_does_not_wait_for_the_lane() {
+    let proxy = Proxy::with(&with("is: busy, linger: 0s", "slots: 0"))
+        .run()
+        .await;
+    let evaluation = holder(&proxy, "eval").await;
+    // A setting that nobody has asked for yet: the server is asked about this login.
+    let newcomer = "application_name=compact options='-c geqo_threshold=13'";
+    let client = soon(connect(&proxy, newcomer)).await;
+    // Its work is held all the same.
+    let held = tokio::spawn(async move { value(&client, "SHOW geqo_threshold").await });
+    waits(&proxy, "compaction", 1).await;
+    evaluation.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(soon(held).await.unwrap(), "13");
+    drop(evaluation);
+    invariants(&proxy).await;
+}
+
+#[tokio::test]
 async fn a_throttle_lingers_after_the_last_transaction() {
     let proxy = Proxy::with(&with("is: busy, linger: 1h", "slots: 0"))
         .run()

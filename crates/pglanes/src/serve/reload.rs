@@ -159,8 +159,10 @@ mod tests {
     #[test]
     fn trust_waits_for_the_restart_that_leaves_other_machines_out() {
         let mut running = Config::default();
-        let file = Config::default();
-        assert_eq!(file.authentication, Authentication::Trust);
+        let file = Config {
+            authentication: Authentication::Trust,
+            ..Config::default()
+        };
         assert_eq!(unsafe_until_restart(&running, &file), None);
         running.remote = RemoteClients::Allowed;
         running.authentication = Authentication::ScramSha256;

@@ -24,6 +24,9 @@ use crate::settings::Settings;
 const ROOM_ATTEMPTS: u32 = 250;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 
+/// How often a login that waits for an answer looks whether another has got it.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// A client that has been welcomed.
 pub(super) struct Welcomed {
     face: Rc<SessionFace>,
@@ -228,7 +231,7 @@ impl Arrival {
         if let Some(known) = known {
             return Ok(known);
         }
-        let mut asked = self.hub.ask(class.lane, pool);
+        let mut asked = self.hub.ask(self.lane_to_ask_in(class), pool);
         loop {
             asked = match asked {
                 Asked::Granted(server) => {
@@ -237,8 +240,34 @@ impl Arrival {
                     return Ok(reported);
                 }
                 Asked::Refused(refusal) => return Err(self.turned(&refusal)),
-                Asked::Waiting(ticket) => self.wait(ticket).await,
+                Asked::Waiting(mut ticket) => tokio::select! {
+                    outcome = std::future::poll_fn(|context| ticket.poll(context)) => {
+                        self.hub.settle(outcome)
+                    }
+                    () = tokio::time::sleep(LOOK_AGAIN) => {
+                        // Another login may have learned it in another lane.
+                        let known = self.hub.pools.borrow().welcome(pool);
+                        if let Some(known) = known {
+                            return Ok(known);
+                        }
+                        Asked::Waiting(ticket)
+                    }
+                },
             };
+        }
+    }
+
+    /// The session's own lane, unless a throttle leaves it nothing: a login is not the work
+    /// that is held back, and would wait until its time is up.
+    fn lane_to_ask_in(&self, class: Classified) -> LaneId {
+        let lanes = self.hub.snapshot().lanes;
+        let is_held = lanes
+            .get(class.lane.index())
+            .is_some_and(|lane| lane.effective == 0);
+        if is_held {
+            self.hub.live().classifier.default_lane()
+        } else {
+            class.lane
         }
     }
 
