@@ -113,7 +113,11 @@ async fn check_server(mut scripts: Vec<Vec<Step>>) {
     last.push(Step::message(b'Z', b"I"));
     last.push(Step::UntilClosed);
     let fake = Fake::plays(scripts).await;
-    let proxy = Proxy::with_slots(1).upstream_port(fake.port()).run().await;
+    let proxy = Proxy::with("auth: { method: trust }")
+        .slots(1)
+        .upstream_port(fake.port())
+        .run()
+        .await;
     let mut raw = proxy.raw().await;
     raw.send(&pglanes_tests::startup_packet(&[("user", "u")]))
         .await;

@@ -95,7 +95,9 @@ impl Arrival {
                     if self.is_taken_unasked(known, &error) {
                         return Ok(None);
                     }
-                    if error.verdict() == OpenVerdict::RejectWaiters {
+                    // Nobody else's connection will do for a replication client.
+                    let waits = startup.replication.is_none();
+                    if !waits || error.verdict() == OpenVerdict::RejectWaiters {
                         return Err(by_server(&error));
                     }
                 }
