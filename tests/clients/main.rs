@@ -1,7 +1,7 @@
 //! Real clients, with what they do by default, over more sessions than there are server connections.
 //!
 //! Each is a program in this folder that installs nothing itself: [`python`] makes one environment for all of them, once, with
-//! what they need from their registry. Where there is no Python they are skipped, and say so.
+//! the packages they need. Where there is no Python they are skipped, and say so.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod python;
