@@ -127,8 +127,22 @@ fn calm(act: &Act) -> bool {
     )
 }
 
+/// 300 cases of each property, or as many as `PROPTEST_CASES` says: a hunt takes a hundred thousand.
+fn config() -> ProptestConfig {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    let config = ProptestConfig::default();
+    let cases = if asked { config.cases } else { 300 };
+    // Acts that are left out of a calm run add up over the cases.
+    let max_local_rejects = u32::MAX;
+    ProptestConfig {
+        cases,
+        max_local_rejects,
+        ..config
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn every_output_is_allowed_and_every_ticket_is_answered_once(

@@ -126,8 +126,6 @@ impl Scheduler {
         for waiter in waiters {
             self.reject(waiter, Rejection::NoneLeft);
         }
-        // Whoever came behind them in the lane may find what they did not.
-        self.dispatch();
     }
 
     /// How many connections a pool has in a lane, in any state.

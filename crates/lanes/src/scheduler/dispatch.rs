@@ -39,12 +39,16 @@ pub(super) enum Plan {
 type Turn = (i64, i32, Reverse<u64>, Reverse<usize>);
 
 impl Scheduler {
-    /// Gives out slots until no lane's foremost waiter can be helped.
+    /// Gives out slots until no lane's foremost waiter can be helped, or until one that was given out changes what the
+    /// next goes by.
     pub(super) fn dispatch(&mut self) {
         if self.dispatch_due && self.uncovered > 0 {
             self.round += 1;
             while let Some((lane, plan)) = self.choose() {
                 self.carry_out(lane, plan);
+                if self.is_unsettled() {
+                    return;
+                }
             }
         }
         self.dispatch_due = false;

@@ -16,6 +16,8 @@ impl Scheduler {
     /// # Errors
     /// The first invariant that does not hold, in words.
     pub fn check_invariants(&self) -> Result<(), String> {
+        let settled = !(self.stranded || self.throttles_stale || self.dispatch_due);
+        hold(settled, || "a step ended unsettled".to_owned())?;
         self.check_sums()?;
         for lane in self.lane_ids() {
             self.check_lane(lane)?;

@@ -145,6 +145,7 @@ impl Scheduler {
                 _ => {}
             }
             self.fire_timers();
+            self.decide();
         }
         match input {
             Input::Request { ticket, lane, pool } => self.request(ticket, lane, pool),
@@ -204,27 +205,43 @@ impl Scheduler {
 
     /// The end of every step.
     fn settle(&mut self) {
-        if self.throttles_stale {
-            self.refresh_throttles();
-        }
-        self.dispatch();
-        if self.retired_lanes > 0 {
-            self.empty_retired_lanes();
-        }
-        while self.stranded {
-            self.reject_stranded();
-        }
-        self.next = self.find_next_timeout();
-        // What was done may make something due at this very moment: a grant under `CancelAfter(0)`, a new connection that
-        // leaves an old idle one above the minimum. Each use of this ends a wait, a connection or a transaction.
-        while self.next.is_some_and(|next| next <= self.now) {
-            self.fire_timers();
-            while self.stranded {
-                self.reject_stranded();
+        loop {
+            self.decide();
+            if self.retired_lanes > 0 {
+                self.empty_retired_lanes();
+                self.decide();
             }
             self.next = self.find_next_timeout();
+            // What was done may make something due at this very moment: a grant under `CancelAfter(0)`, a new connection
+            // that leaves an old idle one above the minimum. Each use of this ends a wait, a connection or a transaction.
+            if self.next.is_none_or(|next| next > self.now) {
+                break;
+            }
+            self.fire_timers();
         }
         debug_assert_eq!(self.check_invariants(), Ok(()));
+    }
+
+    /// Decides all that can be decided. Who cannot be helped leaves first, then the throttles take note, and only then are
+    /// slots given out: a slot must not go by a limit, nor past a minimum, that somebody's leaving has just changed.
+    fn decide(&mut self) {
+        loop {
+            if self.stranded {
+                self.reject_stranded();
+            }
+            if self.throttles_stale {
+                self.refresh_throttles();
+            }
+            self.dispatch();
+            if !self.is_unsettled() {
+                return;
+            }
+        }
+    }
+
+    /// Something happened that comes before the next slot is given out.
+    fn is_unsettled(&self) -> bool {
+        self.stranded || self.throttles_stale
     }
 
     fn request(&mut self, ticket: TicketId, lane: LaneId, pool: PoolId) {

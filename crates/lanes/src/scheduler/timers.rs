@@ -8,7 +8,7 @@ use crate::time::earliest;
 use crate::{LaneId, Time};
 
 impl Scheduler {
-    /// Does everything that is due at `now`. Waiters that are out of time go first, so that a slot that becomes free at
+    /// Does everything that is due at `now`; `decide` gives out what it freed. Waiters that are out of time go first, so that a slot that becomes free at
     /// the same moment is given to one who still has some.
     pub(super) fn fire_timers(&mut self) {
         self.expire_waiters();
@@ -23,7 +23,6 @@ impl Scheduler {
         }
         self.reap_idle();
         self.reap_old();
-        self.dispatch();
     }
 
     fn reap_idle(&mut self) {
@@ -98,8 +97,6 @@ impl Scheduler {
                 self.close(server);
             }
         }
-        // The slots are free for others now.
-        self.dispatch();
     }
 
     pub(super) fn find_next_timeout(&self) -> Option<Time> {

@@ -69,6 +69,8 @@ pub(crate) struct World {
     pub(crate) check_lane_order: bool,
     /// Whether a reload may have left lanes above their limits.
     reloaded: bool,
+    /// The limits of the lanes when the last step ended.
+    limits: Vec<u32>,
     pub(crate) rejected: u64,
     pub(crate) trace: Vec<(Time, Output)>,
 }
@@ -88,6 +90,7 @@ impl World {
             leases: BTreeMap::new(),
             check_lane_order: false,
             reloaded: false,
+            limits: Vec::new(),
             rejected: 0,
             trace: Vec::new(),
         }
@@ -305,6 +308,7 @@ impl World {
             }
         }
         self.check_state(&snapshot);
+        self.limits = snapshot.lanes.iter().map(|lane| lane.effective).collect();
     }
 
     fn check_grant(&mut self, ticket: TicketId, server: ServerId, snapshot: &Snapshot) {
@@ -374,11 +378,14 @@ impl World {
         assert!(opening <= waiting.count() + spare);
     }
 
-    /// A lane above its minimum leaves every other lane's minimum free.
+    /// A lane above its minimum leaves every other lane's minimum free. A limit that holds at neither end of the step is
+    /// not one that a slot was given out by: a throttle may end in the step whose slots it did not keep free.
     fn check_growth(&self, lane: LaneId, snapshot: &Snapshot) {
         let held = |lane| self.count(lane, |state| state != State::Idle);
         let minimum = |lane: LaneId| {
-            let effective = snapshot.lanes[lane.index()].effective;
+            let after = snapshot.lanes[lane.index()].effective;
+            let before = self.limits.get(lane.index()).copied().unwrap_or(after);
+            let effective = before.min(after);
             self.policy.lanes[lane.index()].min.min(effective)
         };
         let lanes = (0..self.policy.lanes.len() as u16).map(LaneId);

@@ -1,7 +1,8 @@
 //! Connections that clients' logins brought.
 
 use super::*;
-use crate::Supply;
+use crate::policy::Mode;
+use crate::{Condition, Effect, Running, Supply, ThrottlePolicy};
 
 fn adopt(world: &mut World, ticket: u64, lane: u16, pool: u32) -> Vec<Output> {
     world.tell(Input::Adopt {
@@ -109,4 +110,47 @@ fn once_another_can_follow_what_was_kept_past_its_time_goes() {
         supply(&mut world, 5, Supply::Opened),
         [Output::Close { server: kept }]
     );
+}
+
+/// Lane 0 has the one connection that its pool can have, with a transaction, and one that waits for it; while it is busy
+/// lane 1 yields. Lane 2 is not concerned.
+fn yielding_to_the_last_of_its_kind() -> (World, ServerId) {
+    let mut policy = policy(2, &[("adopting", 2), ("kept", 2), ("borrower", 2)]);
+    policy.lanes[1].min = 1;
+    policy.throttles = vec![ThrottlePolicy {
+        name: "kept yields".into(),
+        watch: LaneId(0),
+        condition: Condition::Busy,
+        linger: Duration::ZERO,
+        lane: LaneId(1),
+        effect: Effect::Slots(0),
+        running: Running::Finish,
+        mode: Mode::Enforce,
+    }];
+    let mut world = World::new(policy);
+    supply(&mut world, 5, Supply::Adopted);
+    let last = adopted(&adopt(&mut world, 1, 0, 5));
+    assert_eq!(world.ask_pool(2, 0, 5), [grant(2, last)]);
+    assert_eq!(world.ask_pool(3, 0, 5), []);
+    (world, last)
+}
+
+#[test]
+fn the_end_of_those_who_cannot_be_served_ends_the_throttle_that_watched_them_in_the_same_step() {
+    let (mut world, last) = yielding_to_the_last_of_its_kind();
+    assert_eq!(world.ask(4, 1), []);
+    let outputs = world.tell(Input::Closed { server: last });
+    assert_eq!(outputs[0], reject(3, 0, Rejection::NoneLeft));
+    let server = opened_in(&outputs);
+    assert_eq!(world.open(server), [grant(4, server)]);
+}
+
+#[test]
+fn a_slot_is_not_lent_past_a_minimum_that_the_same_step_brings_back() {
+    let (mut world, last) = yielding_to_the_last_of_its_kind();
+    world.start(4, 2);
+    assert_eq!(world.ask(5, 2), [], "there is no room");
+    let outputs = world.tell(Input::Closed { server: last });
+    assert_eq!(outputs, [reject(3, 0, Rejection::NoneLeft)]);
+    world.start(6, 1);
 }
