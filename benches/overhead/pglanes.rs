@@ -61,6 +61,7 @@ fn configuration(bench: &Bench<'_>, leg: Leg, port: u16) -> String {
     format!(
         r#"listen: 127.0.0.1:{port}
 http: off
+state: off
 upstream:
   url: postgresql://127.0.0.1:{server_port}
   unix_socket: {socket}

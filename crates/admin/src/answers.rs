@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -11,6 +11,7 @@ use pglanes_proxy::{Handle, View};
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::access::Access;
 use crate::metrics;
 use crate::{Reachability, Status};
 
@@ -32,6 +33,13 @@ pglanes: a PostgreSQL connection proxy that isolates workloads
 struct Source {
     handle: Handle,
     status: watch::Receiver<Status>,
+    access: Access,
+}
+
+impl FromRef<Source> for Access {
+    fn from_ref(source: &Source) -> Self {
+        source.access.clone()
+    }
 }
 
 impl Source {
@@ -43,13 +51,17 @@ impl Source {
 }
 
 /// GET and HEAD of four paths; everything else is 404 or 405.
-pub(crate) fn router(handle: Handle, status: watch::Receiver<Status>) -> Router {
+pub(crate) fn router(handle: Handle, status: watch::Receiver<Status>, access: Access) -> Router {
     Router::new()
         .route("/", get(async || INDEX))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .with_state(Source { handle, status })
+        .with_state(Source {
+            handle,
+            status,
+            access,
+        })
 }
 
 /// Never from a cache: an answer is true at one moment.

@@ -6,10 +6,11 @@
 //!
 //! It never: shows a query's text, or has a label whose values clients choose.
 //!
-//! The types that matter: [`serve`] answers until the proxy has ended; [`Status`] is what the binary knows beside the
+//! The types that matter: [`access::Access`] decides whose requests are taken; [`serve`] answers until the proxy has ended; [`Status`] is what the binary knows beside the
 //! data path; [`text_format`] reads the metrics back, strictly.
 #![forbid(unsafe_code)]
 
+pub mod access;
 mod answers;
 mod metrics;
 mod server;

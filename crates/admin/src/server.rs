@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::Status;
+use crate::access::Access;
 use crate::answers;
 
 /// Connections held at once. A scraper needs one; further ones wait in the kernel's queue.
@@ -53,9 +54,14 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 /// Answers until the proxy has ended, also while it drains: its end is worth watching.
 ///
 /// Dropping the future closes every connection; nothing is lost by that.
-pub async fn serve(listener: TcpListener, handle: Handle, status: watch::Receiver<Status>) {
+pub async fn serve(
+    listener: TcpListener,
+    handle: Handle,
+    status: watch::Receiver<Status>,
+    access: Access,
+) {
     let ended = handle.clone();
-    let router = answers::router(handle, status);
+    let router = answers::router(handle, status, access);
     tokio::select! {
         () = ended.ended() => {}
         never = accept_all(listener, router) => match never {},

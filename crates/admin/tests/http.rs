@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
+use pglanes_admin::access::{Access, Names};
 use pglanes_admin::text_format::Exposition;
 use pglanes_admin::{MAXIMUM_CONNECTIONS, Reachability, Status};
 use pglanes_config::{Config, ListenAddress, UpstreamAddress};
@@ -44,6 +45,7 @@ async fn world() -> World {
         listener,
         proxy.handle().clone(),
         receiver,
+        Access::new(watch::channel(None).1, Names::OfThisMachine),
     ));
     World {
         proxy,

@@ -156,8 +156,7 @@ impl Text<'_> {
         // `password: x`, `upstream_password: x` and, in a URL, `?password=x`: all that follows on the line.
         let words = line.to_ascii_lowercase();
         let mut masked = line.to_owned();
-        if let Some(found) = words.find("password") {
-            let end = found + "password".len();
+        if let Some(end) = end_of_secret_key(&words) {
             let separator = line
                 .get(end..=end)
                 .is_some_and(|next| next == ":" || next == "=");
@@ -203,8 +202,15 @@ impl Text<'_> {
         let named = ["env:", "file:"]
             .iter()
             .any(|key| line.trim_start().starts_with(key));
-        !named && parent.is_some_and(|text| text.to_ascii_lowercase().contains("password"))
+        !named && parent.is_some_and(|text| end_of_secret_key(&text.to_ascii_lowercase()).is_some())
     }
+}
+
+/// Where the first word ends behind which a secret may stand: `password`, or `token` as a key. In lower case.
+fn end_of_secret_key(words: &str) -> Option<usize> {
+    let end = |word: &str| words.find(word).map(|found| found + word.len());
+    let ends = [end("password"), end("token:").map(|end| end - 1)];
+    ends.into_iter().flatten().min()
 }
 
 /// Replaces a byte range, which lies on character borders, by as many stars as it has characters.
@@ -264,6 +270,7 @@ mod tests {
             "password: hunter2",
             "{ name: a, password: hunter2 }",
             "upstream_password: hunter2",
+            "admin: { token: hunter2 }",
             "url: postgresql://me:hunter2@host/db",
             "url: postgresql://me:hun@hunter2@host/db",
             "url: postgresql://host/db?password=hunter2",

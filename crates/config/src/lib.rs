@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod admin;
 mod diagnostic;
 mod explain;
 mod lane;
@@ -48,6 +49,9 @@ use pglanes_auth::Secret;
 pub use access::{
     AccessMethod, AccessRule, AddressMatch, Admission, AuthQuery, ClientAddress, PeerMapping,
     peer_may_be,
+};
+pub use admin::{
+    ADMIN_USER, Admin, MAXIMUM_ADMIN_USERS, MAXIMUM_TOKEN_BYTES, MINIMUM_TOKEN_BYTES, StateFolder,
 };
 pub use diagnostic::{ConfigError, Diagnostic, MAXIMUM_DIAGNOSTICS};
 pub use explain::{Explanation, Subject};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use pglanes_auth::{Md5Hash, Secret, StoredCredential};
 
 use crate::access::{AccessRule, AuthQuery};
+use crate::admin::{Admin, StateFolder};
 use crate::diagnostic::Diagnostic;
 use crate::lane::{Lane, Throttle};
 use crate::tls::{ListenTls, UpstreamTls};
@@ -21,6 +22,10 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// Whether addresses beyond loopback are allowed.
     pub remote: RemoteClients,
+    /// Who may look at the proxy and change it.
+    pub admin: Admin,
+    /// Where what outlives a restart is kept.
+    pub state: StateFolder,
     /// The server behind the lanes.
     pub upstream: Upstream,
     /// TLS for clients; `None` is off.

@@ -144,7 +144,9 @@ impl<'r> Reading<'r> {
             let keys = reference::keys_of(&section.pattern);
             if !keys.contains(&key.name.as_str()) {
                 // Where `env` or `file` belongs, a word that is neither may be the password itself.
-                let secret = section.pattern.ends_with("password");
+                let secret = ["password", "token"]
+                    .iter()
+                    .any(|key| section.pattern.ends_with(key));
                 let shown = if secret {
                     String::new()
                 } else {

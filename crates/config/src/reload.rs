@@ -93,6 +93,25 @@ impl Difference {
         self.debugged(Takes::Restart, "listen", &old.listen, &new.listen);
         self.debugged(Takes::Restart, "http", &old.http, &new.http);
         self.debugged(Takes::Restart, "allow_remote", &old.remote, &new.remote);
+        self.debugged(
+            Takes::Live,
+            "admin.users",
+            &old.admin.users,
+            &new.admin.users,
+        );
+        self.debugged(
+            Takes::Live,
+            "admin.stats_users",
+            &old.admin.stats_users,
+            &new.admin.stats_users,
+        );
+        self.silent(
+            Takes::Live,
+            "admin.token",
+            &old.admin.token,
+            &new.admin.token,
+        );
+        self.debugged(Takes::Restart, "state", &old.state, &new.state);
         let (before, after) = (&old.upstream, &new.upstream);
         self.debugged(
             Takes::Restart,

@@ -199,6 +199,22 @@ impl Reading<'_> {
         Some(secret)
     }
 
+    /// A credential that is no password, under `key`: what `right` says of it must hold.
+    pub(crate) fn token(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        right: impl FnOnce(&str) -> Result<(), String>,
+    ) -> Option<Secret<String>> {
+        let node = self.value(section, key)?;
+        let secret = self.secret_at(section, key, node, Inline::Refused)?;
+        if let Err(right) = right(secret.expose()) {
+            self.problem(node.place, format!("`{key}` of {}: {right}", section.title));
+            return None;
+        }
+        Some(secret)
+    }
+
     fn secret_at(
         &mut self,
         section: &Section<'_>,
@@ -210,8 +226,13 @@ impl Reading<'_> {
             if inline == Inline::Verifier && text.starts_with("SCRAM-SHA-256$") {
                 return Some(Secret::new(text.clone()));
             }
+            let what = if key.ends_with("password") {
+                "password"
+            } else {
+                "secret"
+            };
             let message = format!(
-                "`{key}` of {} is written out; a password never stands in this file: name its source, `{key}: {{ env: NAME }}` or `{key}: {{ file: PATH }}`",
+                "`{key}` of {} is written out; a {what} never stands in this file: name its source, `{key}: {{ env: NAME }}` or `{key}: {{ file: PATH }}`",
                 section.title
             );
             self.problem(node.place, message);

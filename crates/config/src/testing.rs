@@ -26,6 +26,7 @@ impl World {
                 ("CANARY_1", canary(1)),
                 ("CANARY_2", canary(2)),
                 ("CANARY_3", canary(3)),
+                ("CANARY_TOKEN", format!("{CANARY}-token-0123456789abcdef")),
                 ("MD5", format!("md5{}", "0".repeat(32))),
                 ("EMPTY", String::new()),
             ]),
@@ -84,6 +85,8 @@ pub(crate) const MAXIMAL: &str = "
 listen: [127.0.0.1:6433, /tmp]
 http: off
 allow_remote: false
+admin: { users: [me], stats_users: [grafana], token: { env: CANARY_TOKEN } }
+state: /var/lib/pglanes
 upstream:
   url: postgresql://app@localhost:5432/db
   slots: 20

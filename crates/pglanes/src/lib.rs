@@ -4,6 +4,7 @@
 //! - [`serve`]: the proxy with its metrics, its signals and its reloads
 //! - [`check`]: lanes.yaml as understood, and what is probably not meant
 //! - [`demo`]: the main job, measured
+//! - [`state`]: the folder of what outlives a restart, and the token in it
 //! - [`source`]: where the configuration comes from
 //! - [`logging`]: what is logged and how
 //!
@@ -19,3 +20,4 @@ pub mod logging;
 mod machine;
 pub mod serve;
 pub mod source;
+pub mod state;

@@ -1,7 +1,8 @@
 //! From the written tree to the model, one file a part of it: `server` (addresses, upstream, limits), `names` (databases
-//! and users), `access` (who may come in), `tls`, `lanes`, `throttles`. What must hold across parts is in `validate`.
+//! and users), `access` (who may come in), `admin` (who may change things), `tls`, `lanes`, `throttles`. What must hold across parts is in `validate`.
 
 mod access;
+mod admin;
 mod lanes;
 mod names;
 mod server;
@@ -38,6 +39,8 @@ pub(crate) fn config(
     let remote = server::remote(reading, &root);
     let listen = server::listen(reading, &root, remote);
     let http = server::http(reading, &root, remote);
+    let admin = admin::admin(reading, &root);
+    let state = admin::state(reading, &root);
     let upstream = server::upstream(reading, &root);
     let tls = tls::listen(reading, &root);
     let authentication = access::authentication(reading, &root);
@@ -55,6 +58,8 @@ pub(crate) fn config(
         listen,
         http,
         remote,
+        admin,
+        state,
         upstream,
         tls,
         authentication,

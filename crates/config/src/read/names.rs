@@ -177,7 +177,7 @@ fn real_names<'n>(
     entries
 }
 
-fn valid_name(reading: &mut Reading<'_>, name: &str, place: Place) -> bool {
+pub(super) fn valid_name(reading: &mut Reading<'_>, name: &str, place: Place) -> bool {
     let right = if name.is_empty() {
         "a name is not empty".to_owned()
     } else if name.len() > MAXIMUM_NAME_BYTES {

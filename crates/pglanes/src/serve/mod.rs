@@ -14,10 +14,13 @@ mod signals;
 mod upstream;
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
+use pglanes_admin::access::{Access, Names};
 use pglanes_admin::{BindError, Reachability, Status};
-use pglanes_config::{Config, ListenAddress};
+use pglanes_auth::Secret;
+use pglanes_config::{Config, ListenAddress, StateFolder};
 use pglanes_proxy::{Proxy, StartError};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -25,6 +28,7 @@ use tokio::sync::watch;
 
 use crate::file_limit;
 use crate::source::Source;
+use crate::state::{State, StateError};
 use control::Control;
 use credentials::OverControl;
 use reload::Reloader;
@@ -39,6 +43,9 @@ pub enum ServeError {
     /// The address for metrics could not be bound.
     #[error(transparent)]
     Metrics(#[from] BindError),
+    /// The state folder that lanes.yaml names cannot be used.
+    #[error("{0} (lanes.yaml: state)")]
+    State(#[from] StateError),
     /// No signal can be received.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
@@ -67,6 +74,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), ServeError> {
         tracing::warn!("{warning}");
     }
     let proxy = Proxy::start_with(config.clone(), Some(OverControl::new()))?;
+    let kept = keeping(&config, &proxy)?;
     announce(&source, &config, &proxy, http.as_ref());
     let (status, of_status) = watch::channel(Status {
         upstream: Reachability::Untried,
@@ -75,22 +83,54 @@ pub async fn run(source: Source, config: Config) -> Result<(), ServeError> {
         configured: started,
     });
     let handle = proxy.handle();
+    let (tokens, of_tokens) = watch::channel(config.admin.token.clone().or(kept.clone()));
     let metrics = async {
         match http {
             Some(listener) => {
-                pglanes_admin::serve(listener, handle.clone(), of_status.clone()).await;
+                let names = listener
+                    .local_addr()
+                    .map_or(Names::OfThisMachine, Names::on);
+                let access = Access::new(of_tokens, names);
+                pglanes_admin::serve(listener, handle.clone(), of_status.clone(), access).await;
             }
             None => handle.ended().await,
         }
     };
     let watching = upstream::watch(config.upstream.clone(), handle.clone(), status.clone());
-    let reloader = Reloader::new(source, stamp, config, handle.clone(), status);
+    let reloader =
+        Reloader::new(source, stamp, config, handle.clone(), status).with_tokens(tokens, kept);
     let control = Control::new(signals, reloader, handle.clone());
     // All of them end with the proxy; when it is stuck the first one does not wait for that.
     tokio::select! {
         biased;
         outcome = control.run() => finish(proxy, outcome),
         never = async { tokio::join!(metrics, watching); std::future::pending::<Never>().await } => match never {},
+    }
+}
+
+/// Makes the state folder, and gives the token that is kept there. A folder that was named and cannot be used is a
+/// mistake; without the usual one the proxy does what it can.
+fn keeping(config: &Config, proxy: &Proxy) -> Result<Option<Secret<String>>, ServeError> {
+    let port = proxy
+        .addresses()
+        .first()
+        .map_or_else(|| config.first_port(), SocketAddr::port);
+    let opened = State::open(&config.state, port)
+        .and_then(|state| state.map(|state| state.token()).transpose());
+    match opened {
+        Ok(token) => {
+            if token.is_none() && config.admin.token.is_none() {
+                tracing::info!(
+                    "nothing can be changed over HTTP: there is no state folder and no admin.token"
+                );
+            }
+            Ok(token)
+        }
+        Err(error) if matches!(config.state, StateFolder::At(_)) => Err(error.into()),
+        Err(error) => {
+            tracing::warn!("{error}; nothing outlives a restart (lanes.yaml: state)");
+            Ok(None)
+        }
     }
 }
 

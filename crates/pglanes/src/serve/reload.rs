@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use pglanes_admin::Status;
+use pglanes_auth::Secret;
 use pglanes_config::{Authentication, Config, Difference, Reload, RemoteClients};
 use pglanes_proxy::Handle;
 use tokio::sync::watch;
@@ -25,6 +26,10 @@ pub(super) struct Reloader {
     running: Config,
     handle: Handle,
     status: watch::Sender<Status>,
+    /// The token in force, for whoever checks it.
+    tokens: watch::Sender<Option<Secret<String>>>,
+    /// The one of the state folder, for a file that names none.
+    kept: Option<Secret<String>>,
 }
 
 impl Reloader {
@@ -43,7 +48,21 @@ impl Reloader {
             running,
             handle,
             status,
+            tokens: watch::channel(None).0,
+            kept: None,
         }
+    }
+
+    /// Tells this channel the token in force; `kept` holds where the file names none.
+    #[must_use]
+    pub(super) fn with_tokens(
+        mut self,
+        tokens: watch::Sender<Option<Secret<String>>>,
+        kept: Option<Secret<String>>,
+    ) -> Self {
+        self.tokens = tokens;
+        self.kept = kept;
+        self
     }
 
     /// `shutdown.grace` as it is in force.
@@ -124,6 +143,8 @@ impl Reloader {
             status.clients_limit = config.limits.clients;
             status.configured = SystemTime::now();
         });
+        let token = config.admin.token.clone().or_else(|| self.kept.clone());
+        self.tokens.send_replace(token);
         self.running = config;
     }
 }
@@ -134,6 +155,7 @@ fn with_what_needs_a_restart(mut config: Config, running: &Config) -> Config {
     config.http = running.http;
     config.remote = running.remote;
     config.logging = running.logging;
+    config.state = running.state.clone();
     let before = &running.upstream;
     config.upstream.address = before.address.clone();
     config.upstream.unix_socket = before.unix_socket.clone();
@@ -195,6 +217,7 @@ mod tests {
         file.listen.clear();
         file.http = None;
         file.remote = RemoteClients::Allowed;
+        file.state = pglanes_config::StateFolder::Off;
         file.logging.format = LogFormat::Json;
         file.upstream.address = UpstreamAddress::Unix {
             directory: "/elsewhere".into(),
@@ -207,7 +230,7 @@ mod tests {
         };
         file.upstream.user = Some("other".to_owned());
         file.upstream.database = Some("other".to_owned());
-        assert!(Difference::between(&running, &file).restart().count() >= 7);
+        assert!(Difference::between(&running, &file).restart().count() >= 8);
         let kept = with_what_needs_a_restart(file, &running);
         assert_eq!(Difference::between(&running, &kept).restart().count(), 0);
     }

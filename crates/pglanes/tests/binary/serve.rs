@@ -210,3 +210,38 @@ fn no_line_of_the_log_shows_a_password() {
     assert_eq!(serving.end().code(), Some(0));
     assert_eq!(serving.heard("canary"), 0);
 }
+
+#[test]
+fn the_token_is_for_the_user_who_serves_and_stays_over_restarts() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    folder.write("lanes.yaml", &lanes_yaml(NOWHERE, ""));
+    let port = |serving: &Serving| serving.clients.port().to_string();
+    let serving = Serving::start(&folder);
+    let kept = folder.path().join("state/pglanes").join(port(&serving));
+    let token = std::fs::read(kept.join("token")).unwrap();
+    assert_eq!(token.len(), 64);
+    for (path, rights) in [(kept.clone(), 0o700), (kept.join("token"), 0o600)] {
+        let found = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(found, rights, "{}", path.display());
+    }
+    let listen = serving.clients;
+    drop(serving);
+    let text = lanes_yaml(NOWHERE, "").replace("listen: 127.0.0.1:0", &format!("listen: {listen}"));
+    folder.write("lanes.yaml", &text);
+    let again = Serving::start(&folder);
+    assert_eq!(port(&again), listen.port().to_string());
+    assert_eq!(std::fs::read(kept.join("token")).unwrap(), token);
+}
+
+#[test]
+fn a_state_folder_that_was_named_and_cannot_be_used_is_a_mistake() {
+    let folder = Folder::new();
+    let taken = folder.write("taken", "a file");
+    let state = format!("state: {}\n", taken.display());
+    folder.write("lanes.yaml", &lanes_yaml(NOWHERE, &state));
+    let output = run(&folder, &["serve", "--config", "lanes.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = format!("{}{}", text(&output.stderr), text(&output.stdout));
+    assert!(said.contains("lanes.yaml: state"), "{said}");
+}

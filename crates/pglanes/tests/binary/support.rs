@@ -54,6 +54,7 @@ pub(crate) fn pglanes(folder: &Folder) -> Command {
         .current_dir(folder.path())
         .env_remove("RUST_LOG")
         .env_remove("PGLANES_CONFIG")
+        .env("XDG_STATE_HOME", folder.path().join("state"))
         .stdin(Stdio::null());
     command
 }
