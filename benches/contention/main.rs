@@ -6,12 +6,12 @@
 //! repetitions, with the 95 % interval that a bootstrap gives.
 //!
 //! `cargo bench -p pglanes-benches --bench contention -- --help` names the options. With `--lanes NAME=FILE` any number
-//! of lane configurations are compared in one run.
+//! of lane configurations are compared in one run; with `--proof` PgBouncer and every lever of pglanes, one more at a time.
 
 use anyhow::Context;
 use clap::Parser;
 use pglanes_benches::contention::arguments::Arguments;
-use pglanes_benches::contention::measure;
+use pglanes_benches::contention::{measure, trade_off};
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
@@ -29,6 +29,13 @@ fn main() -> anyhow::Result<()> {
         }
     })?;
     println!("\n{}", report.table());
+    if arguments.proof {
+        println!("\n{}", trade_off::table(&report));
+    }
+    if let Some(path) = &arguments.svg {
+        std::fs::write(path, trade_off::svg(&report))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
     if let Some(path) = &arguments.json {
         let text = serde_json::to_string_pretty(&report)?;
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;

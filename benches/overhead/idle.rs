@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::arguments::Arguments;
 use crate::path::{Bench, Path};
-use crate::process::Running;
 use crate::raw::RawClient;
+use pglanes_benches::process::Running;
 
 /// Between two looks at a process's memory.
 const LOOK: Duration = Duration::from_millis(500);

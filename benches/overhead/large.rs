@@ -4,11 +4,11 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use crate::arguments::Arguments;
-use crate::clock;
 use crate::path::{Bench, COMPARISONS, Open, PATHS, Path};
-use crate::process::Running;
 use crate::raw::RawClient;
 use crate::spread::Spread;
+use pglanes_benches::clock;
+use pglanes_benches::process::Running;
 
 /// The reader's buffer: large, so that the reader is not what takes the time.
 const BUFFER: usize = 256 * 1024;

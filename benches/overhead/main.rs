@@ -10,14 +10,12 @@
 //! `cargo bench -p pglanes-benches --bench overhead -- --help` names the options.
 
 mod arguments;
-mod clock;
 mod idle;
 mod large;
 mod path;
 mod pgbench;
 mod pgbouncer;
 mod pglanes;
-mod process;
 mod raw;
 mod report;
 mod spread;
@@ -27,6 +25,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use pglanes_benches::process;
 use pglanes_testbed::Postgres;
 
 use arguments::{Arguments, Part};

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::process;
 
 use anyhow::Result;
+use pglanes_benches::pgbouncer::Installed;
+use pglanes_benches::process::Running;
 use pglanes_testbed::Postgres;
 use serde::Serialize;
 
-use crate::pgbouncer::Installed;
-use crate::process::Running;
+use crate::pgbouncer;
 
 /// Server connections of each pooler.
 pub(crate) const SLOTS: u32 = 20;
@@ -110,8 +111,12 @@ impl<'b> Bench<'b> {
                 (Path::Direct, _) => None,
                 (Path::PglanesTcp, _) => Some(crate::pglanes::start(self, Leg::Tcp)?),
                 (Path::PglanesUnix, _) => Some(crate::pglanes::start(self, Leg::Unix)?),
-                (Path::PgbouncerTcp, Some(installed)) => Some(installed.start(self, Leg::Tcp)?),
-                (Path::PgbouncerUnix, Some(installed)) => Some(installed.start(self, Leg::Unix)?),
+                (Path::PgbouncerTcp, Some(installed)) => {
+                    Some(pgbouncer::start(installed, self, Leg::Tcp)?)
+                }
+                (Path::PgbouncerUnix, Some(installed)) => {
+                    Some(pgbouncer::start(installed, self, Leg::Unix)?)
+                }
                 (Path::PgbouncerTcp | Path::PgbouncerUnix, None) => continue,
             };
             let port = pooler.as_ref().map_or(self.postgres.port(), Running::port);
@@ -136,6 +141,11 @@ impl Workplace {
         fs::create_dir_all(&folder)?;
         fs::set_permissions(&folder, Permissions::from_mode(0o755))?;
         Ok(Self(folder))
+    }
+
+    /// Where it is.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        &self.0
     }
 
     /// The path of a file in it.

@@ -12,9 +12,9 @@ use pglanes_testbed::Postgres;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 
-use crate::clock;
 use crate::path::Bench;
-use crate::process::Running;
+use pglanes_benches::clock;
+use pglanes_benches::process::Running;
 
 /// pgbench's threads. More would take the processors from those who are measured.
 const THREADS: u32 = 2;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use pglanes_proxy::Proxy;
 
 use crate::path::{Bench, Leg};
-use crate::process::{Running, free_port};
+use pglanes_benches::process::{Running, free_port};
 
 /// Is pglanes, until standard input ends: with the bench, however that ends.
 pub(crate) fn serve(config: &Path) -> Result<()> {

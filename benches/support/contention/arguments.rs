@@ -25,6 +25,12 @@ pub struct Arguments {
     /// those of config/lanes.yaml.
     #[arg(long, value_name = "NAME=FILE", value_parser = named_file)]
     pub lanes: Vec<(String, PathBuf)>,
+    /// Compares every lever: nothing, PgBouncer in three sizes, and pglanes with one lever more at a time.
+    #[arg(long, conflicts_with_all = ["lanes", "url"])]
+    pub proof: bool,
+    /// Draws the evaluation's slow-down against what the memory system keeps, as SVG.
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
     /// A PostgreSQL to run on, as for `pglanes demo --url`.
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,

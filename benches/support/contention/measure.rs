@@ -8,16 +8,30 @@ use pglanes::demo::lanes::{Lanes, Ports};
 use pglanes::demo::phases::{self, Amount, Measurement, Work};
 use pglanes::demo::progress::Steps;
 use pglanes_testbed::schema::Data;
+use pglanes_testbed::workload::Target;
 
 use super::arguments::Arguments;
+use super::proof;
 use super::report::{Arm, Report};
+use super::route::Route;
 
 /// One phase that is repeated.
-struct Phase {
-    name: String,
-    work: Work,
-    lanes: Option<Lanes>,
+pub(super) struct Phase {
+    pub(super) name: String,
+    pub(super) work: Work,
+    pub(super) route: Route,
     measured: Vec<Measurement>,
+}
+
+impl Phase {
+    pub(super) fn new(name: &str, work: Work, route: Route) -> Phase {
+        Phase {
+            name: name.to_owned(),
+            work,
+            route,
+            measured: Vec::new(),
+        }
+    }
 }
 
 /// Runs everything, and shows each phase as it is done.
@@ -39,8 +53,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         for place in order(repetition as usize, phases.len()) {
             let phase = &mut phases[place];
             let step = steps.begin(&format!("{}: {}", repetition + 1, phase.name));
-            let lanes = phase.lanes.as_ref().map(|lanes| (lanes, Ports::any()));
-            let measurement = phases::run(&bed, &amount, phase.work, lanes)
+            let measurement = measured(&bed, &amount, phase)
                 .await
                 .with_context(|| format!("phase \"{}\"", phase.name))?;
             step.done(&measurement.in_short())?;
@@ -50,36 +63,43 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let arms = phases.into_iter().map(|phase| Arm {
         name: phase.name,
         work: phase.work,
-        lanes: phase.lanes.map(|lanes| lanes.name().to_owned()),
+        route: phase.route.title(),
         measured: phase.measured,
     });
     Ok(Report::of(bed.version(), data, amount, arms.collect()))
 }
 
+async fn measured(bed: &Bed, amount: &Amount, phase: &Phase) -> anyhow::Result<Measurement> {
+    match &phase.route {
+        Route::Direct => phases::run(bed, amount, phase.work, None).await,
+        Route::Lanes(lanes) => {
+            phases::run(bed, amount, phase.work, Some((lanes, Ports::any()))).await
+        }
+        Route::PgBouncer(pgbouncer) => {
+            let upstream = bed.upstream()?;
+            let open = |direct: &Target| pgbouncer.open(direct, &upstream);
+            phases::run_over(bed, amount, phase.work, open).await
+        }
+    }
+}
+
 /// What is alone comes first: all else is compared with it.
 fn phases_of(arguments: &Arguments) -> anyhow::Result<Vec<Phase>> {
-    let phase = |name: &str, work, lanes| Phase {
-        name: name.to_owned(),
-        work,
-        lanes,
-        measured: Vec::new(),
-    };
     let mut phases = Vec::new();
     for work in [Work::Evaluation, Work::Memory, Work::Both] {
-        phases.push(phase(phases::name(work, false), work, None));
+        phases.push(Phase::new(phases::name(work, false), work, Route::Direct));
     }
-    if arguments.lanes.is_empty() {
+    if arguments.proof {
+        phases.extend(proof::phases()?);
+    } else if arguments.lanes.is_empty() {
         for work in [Work::Evaluation, Work::Both] {
-            phases.push(phase(
-                phases::name(work, true),
-                work,
-                Some(Lanes::default()),
-            ));
+            let route = Route::Lanes(Lanes::default());
+            phases.push(Phase::new(phases::name(work, true), work, route));
         }
     }
     for (name, file) in &arguments.lanes {
-        let lanes = Lanes::from_file(file)?;
-        phases.push(phase(&format!("both, {name}"), Work::Both, Some(lanes)));
+        let route = Route::Lanes(Lanes::from_file(file)?);
+        phases.push(Phase::new(&format!("both, {name}"), Work::Both, route));
     }
     Ok(phases)
 }

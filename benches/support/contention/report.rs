@@ -15,8 +15,8 @@ pub struct Arm {
     pub name: String,
     /// What ran in it.
     pub work: Work,
-    /// The lanes.yaml it went through; `None` is direct.
-    pub lanes: Option<String>,
+    /// What it went through, such as a lanes.yaml; `None` is direct.
+    pub route: Option<String>,
     /// What each repetition gave.
     pub measured: Vec<Measurement>,
 }
@@ -43,6 +43,8 @@ pub struct Report {
 pub struct Summary {
     /// The phase.
     pub name: String,
+    /// What ran in it.
+    pub work: Work,
     /// Evaluations that were cut off: their time is a lower bound, their latencies are of what they did.
     pub cut_off: usize,
     /// Errors that clients saw, all repetitions together.
@@ -68,7 +70,7 @@ impl Report {
     /// Puts the arms together.
     pub fn of(version: &str, data: Data, amount: Amount, arms: Vec<Arm>) -> Report {
         let alone = |work: Work| {
-            let direct = |arm: &&Arm| arm.work == work && arm.lanes.is_none();
+            let direct = |arm: &&Arm| arm.work == work && arm.route.is_none();
             arms.iter().find(direct).map(|arm| &arm.measured[..])
         };
         let baselines =
@@ -154,6 +156,7 @@ impl Summary {
         });
         Summary {
             name: arm.name.clone(),
+            work: arm.work,
             cut_off: arm.measured.iter().filter(cut_off).count(),
             errors: errors.sum(),
             figures,
@@ -219,7 +222,7 @@ mod tests {
         Arm {
             name: name.to_owned(),
             work,
-            lanes: None,
+            route: None,
             measured: measured.collect(),
         }
     }

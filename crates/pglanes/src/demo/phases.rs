@@ -79,6 +79,7 @@ impl Amount {
     pub async fn calibrated(bed: &Bed, time: Duration) -> anyhow::Result<Amount> {
         let target = bed.fresh().await?;
         warm(bed, &target).await?;
+        let targets = Targets::both(target);
         let limit = time.max(Duration::from_secs(1)) * MOST_TIMES;
         let mut amount = Amount {
             rounds: 4,
@@ -87,7 +88,7 @@ impl Amount {
         };
         // The second try is long enough for a sure answer; a short demo needs no second.
         for share in [4, 1] {
-            let measured = measure(bed.data(), &amount, Work::Evaluation, &target).await?;
+            let measured = measure(bed.data(), &amount, Work::Evaluation, &targets).await?;
             let wall = measured
                 .evaluated()
                 .map_or(0.0, |report| report.wall_seconds);
@@ -185,6 +186,25 @@ impl Throughput {
     }
 }
 
+/// Where each workload connects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Targets {
+    /// The evaluation.
+    pub evaluation: Target,
+    /// The memory system.
+    pub memory: Target,
+}
+
+impl Targets {
+    /// Both to one place.
+    pub fn both(target: Target) -> Targets {
+        Targets {
+            evaluation: target.clone(),
+            memory: target,
+        }
+    }
+}
+
 /// Runs one phase on a fresh copy of the bed's data.
 ///
 /// # Errors
@@ -198,12 +218,30 @@ pub async fn run(
     let direct = bed.fresh().await?;
     warm(bed, &direct).await?;
     let Some((lanes, ports)) = lanes else {
-        return measure(bed.data(), amount, work, &direct).await;
+        return measure(bed.data(), amount, work, &Targets::both(direct)).await;
     };
     let running = lanes.start(ports, &bed.upstream()?)?;
-    let mut measurement = measure(bed.data(), amount, work, &running.target(&direct)).await?;
+    let through = Targets::both(running.target(&direct));
+    let mut measurement = measure(bed.data(), amount, work, &through).await?;
     measurement.lanes = Some(running.deeds().await);
     Ok(measurement)
+}
+
+/// The same over a way of the caller's, such as another pooler: `open` is given the copy, and what it gives beside the
+/// targets is kept until the work is done.
+///
+/// # Errors
+/// As for [`run`], and those of `open`.
+pub async fn run_over<Way>(
+    bed: &Bed,
+    amount: &Amount,
+    work: Work,
+    open: impl FnOnce(&Target) -> anyhow::Result<(Targets, Way)>,
+) -> anyhow::Result<Measurement> {
+    let direct = bed.fresh().await?;
+    warm(bed, &direct).await?;
+    let (targets, _way) = open(&direct)?;
+    measure(bed.data(), amount, work, &targets).await
 }
 
 /// Reads what the work will read, so that no phase is the first to do so.
@@ -228,16 +266,16 @@ async fn measure(
     data: Data,
     amount: &Amount,
     work: Work,
-    target: &Target,
+    targets: &Targets,
 ) -> anyhow::Result<Measurement> {
     let memory = match work {
-        Work::Memory | Work::Both => Some(begin_memory(Memory::new(data), target)?),
+        Work::Memory | Work::Both => Some(begin_memory(Memory::new(data), &targets.memory)?),
         Work::Evaluation => None,
     };
     let evaluation = match work {
         Work::Evaluation | Work::Both => {
             let evaluation = Evaluation::new(data, amount.rounds);
-            Some(evaluate(evaluation, target, amount.limit).await?)
+            Some(evaluate(evaluation, &targets.evaluation, amount.limit).await?)
         }
         Work::Memory => {
             tokio::time::sleep(amount.time).await;

@@ -19,7 +19,10 @@ const LOOK: Duration = Duration::from_millis(20);
 const TICK: Duration = Duration::from_millis(10);
 
 /// Raises the limit on open descriptors as far as it goes; the poolers inherit it.
-pub(crate) fn allow_many_descriptors() -> Result<()> {
+///
+/// # Errors
+/// The system's, on Linux.
+pub fn allow_many_descriptors() -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -33,21 +36,27 @@ pub(crate) fn allow_many_descriptors() -> Result<()> {
 }
 
 /// A port that nobody uses at this moment.
-pub(crate) fn free_port() -> Result<u16> {
+///
+/// # Errors
+/// The system's, when it has none left.
+pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())
 }
 
 /// A process that ends with its owner.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub struct Running {
     child: Child,
     port: u16,
 }
 
 impl Running {
     /// Starts `command` and waits until it listens on `port`.
-    pub(crate) fn start(mut command: Command, port: u16) -> Result<Self> {
+    ///
+    /// # Errors
+    /// It did not start, ended, or does not listen in time.
+    pub fn start(mut command: Command, port: u16) -> Result<Self> {
         let program = command.get_program().to_owned();
         let child = command
             .spawn()
@@ -66,7 +75,8 @@ impl Running {
         Ok(running)
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// Where it listens, on 127.0.0.1.
+    pub fn port(&self) -> u16 {
         self.port
     }
 
@@ -75,13 +85,13 @@ impl Running {
     }
 
     /// Processor time of all its threads so far. `None` where there is no /proc.
-    pub(crate) fn cpu_time(&self) -> Option<Duration> {
+    pub fn cpu_time(&self) -> Option<Duration> {
         let pid = self.child.id();
         nanoseconds_on_cpu(pid).or_else(|| ticks_on_cpu(pid))
     }
 
     /// Resident memory, bytes. `None` where there is no /proc.
-    pub(crate) fn resident_bytes(&self) -> Option<u64> {
+    pub fn resident_bytes(&self) -> Option<u64> {
         let pid = self.child.id();
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
         let text = rollup
