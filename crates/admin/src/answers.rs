@@ -3,20 +3,21 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{FromRef, State};
+use axum::extract::{DefaultBodyLimit, FromRef, State};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use pglanes_proxy::{Handle, View};
 use serde_json::json;
 use tokio::sync::watch;
 
 use crate::access::Access;
+use crate::leases;
 use crate::metrics;
 use crate::{Reachability, Status};
 
 /// How long the data thread may take to say how it is. It answers in microseconds, or it is stuck.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -26,12 +27,16 @@ pglanes: a PostgreSQL connection proxy that isolates workloads
 /metrics  counters, gauges and histograms in Prometheus' text format
 /healthz  200 while the data path answers
 /readyz   200 while clients can be served; else 503 and why
+/leases   who says that a lane is in use; POST takes one, PUT /leases/ID renews it, DELETE ends it (with the token)
 ";
+
+/// The largest body of a request, in bytes: a few words of JSON.
+const MAXIMUM_BODY: usize = 4096;
 
 /// Where the answers come from.
 #[derive(Clone)]
-struct Source {
-    handle: Handle,
+pub(crate) struct Source {
+    pub(crate) handle: Handle,
     status: watch::Receiver<Status>,
     access: Access,
 }
@@ -50,13 +55,16 @@ impl Source {
     }
 }
 
-/// GET and HEAD of four paths; everything else is 404 or 405.
+/// What there is; everything else is 404 or 405.
 pub(crate) fn router(handle: Handle, status: watch::Receiver<Status>, access: Access) -> Router {
     Router::new()
         .route("/", get(async || INDEX))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/leases", get(leases::list).post(leases::take))
+        .route("/leases/{id}", put(leases::renew).delete(leases::end))
+        .layer(DefaultBodyLimit::max(MAXIMUM_BODY))
         .with_state(Source {
             handle,
             status,
@@ -65,7 +73,7 @@ pub(crate) fn router(handle: Handle, status: watch::Receiver<Status>, access: Ac
 }
 
 /// Never from a cache: an answer is true at one moment.
-const FRESH: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
+pub(crate) const FRESH: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 
 async fn metrics(State(source): State<Source>) -> Response {
     let Some(view) = source.view().await else {
@@ -113,7 +121,7 @@ fn not_ready(view: &View, upstream: &Reachability) -> Option<String> {
     }
 }
 
-fn stuck() -> Response {
+pub(crate) fn stuck() -> Response {
     unavailable("the data path does not answer")
 }
 

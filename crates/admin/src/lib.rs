@@ -12,6 +12,7 @@
 
 pub mod access;
 mod answers;
+mod leases;
 mod metrics;
 mod server;
 mod status;

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+const TOKEN: &str = "a-token-of-the-tests";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct World {
@@ -45,7 +46,7 @@ async fn world() -> World {
         listener,
         proxy.handle().clone(),
         receiver,
-        Access::new(watch::channel(None).1, Names::OfThisMachine),
+        Access::new(watch::channel(Some(TOKEN.into())).1, Names::OfThisMachine),
     ));
     World {
         proxy,
@@ -135,6 +136,114 @@ async fn only_get_is_answered_and_only_what_is_there() {
         answer.contains("/metrics") && answer.contains("/readyz"),
         "{answer}"
     );
+}
+
+/// A request with a body and the token, or without it.
+async fn ask_with(
+    address: SocketAddr,
+    line: &str,
+    token: Option<&str>,
+    body: &str,
+) -> (u16, serde_json::Value) {
+    let authorization = token.map_or(String::new(), |token| {
+        format!("Authorization: Bearer {token}\r\n")
+    });
+    let length = body.len();
+    let request = format!(
+        "{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{authorization}Content-Length: {length}\r\n\r\n{body}"
+    );
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let answer = tokio::time::timeout(PATIENCE, exchange).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap())
+}
+
+#[tokio::test]
+async fn leases_are_taken_renewed_and_ended_with_the_token() {
+    let world = world().await;
+    let ask = async |line: &str, body: &str| ask_with(world.address, line, Some(TOKEN), body).await;
+    let wanted = r#"{"lane": "evaluation", "holder": "a test", "ttl_seconds": 60}"#;
+    for token in [None, Some("another-token-0123")] {
+        let (status, answer) = ask_with(world.address, "POST /leases", token, wanted).await;
+        assert_eq!(status, 401, "{answer}");
+    }
+    let (status, lease) = ask("POST /leases", wanted).await;
+    assert_eq!(status, 201, "{lease}");
+    assert_eq!(lease["lane"], "evaluation");
+    assert_eq!(lease["ttl_seconds"], 60.0);
+    let path = format!("/leases/{}", lease["id"].as_str().unwrap());
+    // Reading needs no token.
+    let (_, listed) = ask_with(world.address, "GET /leases", None, "").await;
+    assert_eq!(listed["leases"].as_array().unwrap().len(), 1);
+    assert_eq!(listed["leases"][0]["holder"], "a test");
+    let (status, renewed) = ask(&format!("PUT {path}"), r#"{"ttl_seconds": 90}"#).await;
+    assert_eq!((status, renewed["ttl_seconds"].as_f64()), (200, Some(90.0)));
+    assert_eq!(ask(&format!("PUT {path}"), "").await.0, 200);
+    assert_eq!(ask(&format!("DELETE {path}"), "").await.0, 200);
+    assert_eq!(ask(&format!("DELETE {path}"), "").await.0, 404);
+    assert_eq!(ask(&format!("PUT {path}"), "").await.0, 404);
+    let (_, listed) = ask("GET /leases", "").await;
+    assert_eq!(listed["leases"].as_array().unwrap().len(), 0);
+    let counters = world
+        .proxy
+        .handle()
+        .metrics()
+        .lane(pglanes_lanes::LaneId(0));
+    assert_eq!(counters.leases_taken.get(), 1);
+    assert_eq!(counters.leases_renewed.get(), 2);
+    assert_eq!(counters.leases_ended.get(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_leased_is_refused_with_what_would_be_right() {
+    let world = world().await;
+    for (body, status, right) in [
+        (
+            r#"{"lane": "evaluatoin", "holder": "x"}"#,
+            404,
+            "the lanes are evaluation",
+        ),
+        (
+            r#"{"lane": "evaluation", "holder": ""}"#,
+            400,
+            "one line of 1 to 200",
+        ),
+        (
+            r#"{"lane": "evaluation", "holder": "a\nb"}"#,
+            400,
+            "one line of 1 to 200",
+        ),
+        (
+            r#"{"lane": "evaluation", "holder": "x", "ttl_seconds": 0}"#,
+            400,
+            "lives from 1 s",
+        ),
+        (
+            r#"{"lane": "evaluation", "holder": "x", "ttl_seconds": 1e300}"#,
+            400,
+            "lives from 1 s",
+        ),
+        (
+            r#"{"lane": "evaluation", "holder": "x", "ttl": 1}"#,
+            400,
+            "ttl_seconds",
+        ),
+        ("not json", 400, "ttl_seconds"),
+    ] {
+        let (found, answer) = ask_with(world.address, "POST /leases", Some(TOKEN), body).await;
+        assert_eq!(found, status, "{body}: {answer}");
+        let error = answer["error"].as_str().unwrap();
+        assert!(error.contains(right), "{body}: {error}");
+    }
+    let (status, _) = ask_with(world.address, "PUT /leases/xyz", Some(TOKEN), "").await;
+    assert_eq!(status, 404);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@
 pub mod classify;
 mod ids;
 mod input;
+mod lease;
 mod output;
 mod policy;
 mod scheduler;
@@ -22,6 +23,7 @@ mod time;
 
 pub use ids::{LaneId, PoolId, ServerId, TicketId};
 pub use input::{Input, OpenVerdict, Supply};
+pub use lease::{LONGEST_LEASE, Lease, LeaseId, LeaseRefusal, Leases, MAX_LEASES, SHORTEST_LEASE};
 pub use output::{Output, Rejection};
 pub use policy::{
     Condition, DEFAULT_MAX_WAITING, DUTY_PERIOD, Effect, LanePolicy, MAX_LANES, MAX_THROTTLES,

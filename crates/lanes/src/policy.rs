@@ -209,7 +209,7 @@ pub enum Condition {
     Busy,
     /// It has client sessions, or had within `linger`.
     Connected,
-    /// It has leases. No linger.
+    /// It has leases, or had within `linger`.
     Leased,
 }
 

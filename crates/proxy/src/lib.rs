@@ -17,6 +17,7 @@ mod credentials;
 mod front;
 mod hub;
 mod kinds;
+mod leases;
 mod metrics;
 mod priority;
 mod replication;
@@ -31,5 +32,6 @@ mod upstream;
 
 pub use credentials::{CredentialSource, Lookup};
 pub use kinds::for_rules;
+pub use leases::{LeaseError, LeaseRequest, LeaseView, MAXIMUM_HOLDER};
 pub use metrics::{BUCKET_BOUNDS_US, Counter, Flag, Gauge, Histogram, LaneMetrics, Metrics};
 pub use run::{Handle, Proxy, StartError, View};

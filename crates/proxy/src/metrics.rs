@@ -129,6 +129,14 @@ pub struct LaneMetrics {
     pub rejected_timeout: Counter,
     /// Refused because no server connection could be opened.
     pub rejected_upstream: Counter,
+    /// Leases taken on it.
+    pub leases_taken: Counter,
+    /// Renewals of its leases.
+    pub leases_renewed: Counter,
+    /// Leases that their holders ended.
+    pub leases_ended: Counter,
+    /// Leases that nobody renewed.
+    pub leases_expired: Counter,
     pinned: [Gauge; Reason::ALL.len()],
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::credentials::CredentialSource;
 use crate::front::listener::Listener;
 use crate::hub::{AskedOfSession, Hub, Live, Phase};
+use crate::leases::{LeaseAnswer, LeaseCommand};
 use crate::metrics::Metrics;
 use crate::tls::{Material, follow_files};
 
@@ -71,10 +72,11 @@ pub struct View {
     pub draining: bool,
 }
 
-enum Request {
+pub(crate) enum Request {
     View(oneshot::Sender<View>),
     Reload(Box<Config>, oneshot::Sender<Result<(), String>>),
     ReloadRefused,
+    Lease(LeaseCommand, oneshot::Sender<LeaseAnswer>),
     Shutdown { grace: Duration },
 }
 
@@ -87,6 +89,11 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// Where requests go.
+    pub(crate) fn requests(&self) -> &mpsc::Sender<Request> {
+        &self.requests
+    }
+
     /// The counters.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -334,6 +341,7 @@ async fn serve(hub: Rc<Hub>, bound: Vec<Bound>, mut requests: mpsc::Receiver<Req
             _ = sweep.tick() => {
                 hub.sweep_idle();
                 hub.sweep_stalled();
+                hub.expire_leases();
             }
         }
     }
@@ -350,6 +358,9 @@ fn answer(hub: &Rc<Hub>, request: Request) {
             tokio::task::spawn_local(async move {
                 let _ = reply.send(reload(&hub, *config).await);
             });
+        }
+        Request::Lease(command, reply) => {
+            let _ = reply.send(hub.lease_command(command));
         }
         Request::ReloadRefused => count_refused_reload(hub),
         Request::Shutdown { .. } => {}

@@ -24,7 +24,11 @@ impl<'v> Lane<'v> {
     fn is_of_interest(&self) -> bool {
         let state = self.state;
         let connections = state.busy + state.idle + state.opening;
-        !state.retired || connections > 0 || state.waiting > 0 || state.sessions > 0
+        !state.retired
+            || connections > 0
+            || state.waiting > 0
+            || state.sessions > 0
+            || state.leases > 0
     }
 }
 
@@ -172,6 +176,21 @@ fn sessions(families: &mut Families, lanes: &[Lane<'_>]) {
         lanes
             .iter()
             .map(|lane| (lane.labels(), lane.state.leases as f64)),
+    );
+    let lease_events = lanes.iter().flat_map(|lane| {
+        let counters = lane.counters;
+        [
+            ("taken", &counters.leases_taken),
+            ("renewed", &counters.leases_renewed),
+            ("ended", &counters.leases_ended),
+            ("expired", &counters.leases_expired),
+        ]
+        .map(|(event, count)| (lane.labels_with("event", event), count.get() as f64))
+    });
+    families.counters(
+        "leases_total",
+        "What became of leases on a lane; one that expired was left by its holder.",
+        lease_events,
     );
     families.gauges(
         "pinned_sessions",

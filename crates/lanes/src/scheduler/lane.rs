@@ -60,6 +60,8 @@ pub(super) struct Lane {
 
     pub(super) sessions: u64,
     pub(super) leases: u64,
+    /// When the last of its leases ended.
+    pub(super) last_leased: Option<Time>,
     pub(super) activity: Activity,
     pub(super) last_connected: Option<Time>,
     /// Whether a throttle watches it.
@@ -99,6 +101,7 @@ impl Lane {
             blocked_in: 0,
             sessions: 0,
             leases: 0,
+            last_leased: None,
             activity: Activity::Quiet(None),
             last_connected: None,
             watched: false,

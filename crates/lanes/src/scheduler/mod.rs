@@ -416,11 +416,15 @@ impl Scheduler {
     }
 
     fn count_leases(&mut self, lane: LaneId, change: i64) {
+        let now = self.now;
         let Some(lane) = self.lanes.get_mut(lane.index()) else {
             return;
         };
         let before = lane.leases;
         lane.leases = before.saturating_add_signed(change);
+        if before > 0 && lane.leases == 0 {
+            lane.last_leased = Some(now);
+        }
         self.throttles_stale |= lane.watched && (before == 0) != (lane.leases == 0);
     }
 

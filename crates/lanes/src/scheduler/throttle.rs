@@ -57,7 +57,7 @@ impl Throttle {
                 Activity::Quiet(last) => (false, lingers(last)),
             },
             Condition::Connected => (watched.sessions > 0, lingers(watched.last_connected)),
-            Condition::Leased => (watched.leases > 0, None),
+            Condition::Leased => (watched.leases > 0, lingers(watched.last_leased)),
         };
         if !held_active && until.is_none_or(|until| until <= now) {
             self.active_since = None;

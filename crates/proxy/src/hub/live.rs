@@ -75,6 +75,11 @@ impl Live {
             .map_or("unknown", |lane| &lane.name)
     }
 
+    /// The lane of this name that is in force.
+    pub(crate) fn lane_named(&self, name: &str) -> Option<LaneId> {
+        self.index.id(name)
+    }
+
     pub(crate) fn throttle_name(&self, index: usize) -> &str {
         self.policy
             .throttles

@@ -27,7 +27,7 @@ use std::hash::RandomState;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use pglanes_lanes::{Input, Scheduler, ServerId, Time};
+use pglanes_lanes::{Input, Leases, Scheduler, ServerId, Time};
 use pglanes_wire::parameters::ParameterSet;
 use pglanes_wire::prepared::StatementCache;
 use tokio::sync::Notify;
@@ -98,6 +98,8 @@ pub(crate) struct Hub {
     /// What handshakes work with; replaced when lanes.yaml or a certificate's file changes.
     tls: RefCell<Rc<Material>>,
     scheduler: RefCell<Scheduler>,
+    /// What clients and commands hold. Their ends are looked for once a second.
+    pub(crate) leases: RefCell<Leases>,
     waiters: RefCell<Waiters>,
     servers: RefCell<BTreeMap<ServerId, ServerPlace>>,
     open_errors: RefCell<BTreeMap<ServerId, crate::upstream::SharedOpenError>>,
@@ -136,6 +138,7 @@ impl Hub {
             live: RefCell::new(Rc::new(live)),
             tls: RefCell::new(Rc::new(tls)),
             scheduler: RefCell::new(scheduler),
+            leases: RefCell::default(),
             waiters: RefCell::new(Waiters::default()),
             servers: RefCell::new(BTreeMap::new()),
             open_errors: RefCell::new(BTreeMap::new()),

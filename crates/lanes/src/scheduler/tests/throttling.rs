@@ -76,7 +76,8 @@ fn sessions_and_leases_make_a_lane_active() {
     world.tell(Input::LeaseTaken { lane });
     assert_eq!(world.ask(1, 1), []);
     assert_eq!(world.tell(Input::LeaseEnded { lane }), []);
-    opened_in(&world.tell(Input::LeaseEnded { lane }));
+    assert_eq!(world.tell(Input::LeaseEnded { lane }), []);
+    opened_in(&world.pass(MS * 20));
 }
 
 #[test]
