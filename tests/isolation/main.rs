@@ -2,6 +2,7 @@
 //! sessions before a real server.
 #![allow(clippy::unwrap_used, reason = "helpers fail as the tests do")]
 
+mod caps;
 mod cpu;
 mod envelopes;
 mod limits;

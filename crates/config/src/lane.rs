@@ -18,6 +18,8 @@ pub struct Lane {
     pub minimum: u32,
     /// Slots that it never goes beyond.
     pub maximum: u32,
+    /// How many of its slots one client may have.
+    pub caps: Caps,
     /// What a slot is held for.
     pub pooling: Pooling,
     /// Whether a lone BEGIN takes no slot before the first statement behind it.
@@ -32,6 +34,8 @@ pub struct Lane {
     pub queue_length: u32,
     /// How long one may wait.
     pub queue_timeout: Duration,
+    /// How long one waits before its client is told so; `None` is never.
+    pub queue_notice: Option<Duration>,
     /// PostgreSQL settings that its connections start with, as written, in the order of the file.
     pub settings: Vec<(String, String)>,
     /// The operating system's priority for its server processes.
@@ -54,6 +58,7 @@ impl Lane {
             rules: Vec::new(),
             minimum: 0,
             maximum: slots,
+            caps: Caps::default(),
             pooling: Pooling::Transaction,
             lazy_begin: false,
             reuse_plans: false,
@@ -61,6 +66,7 @@ impl Lane {
             weight: 1,
             queue_length: 200,
             queue_timeout: Duration::from_secs(60),
+            queue_notice: None,
             settings: Vec::new(),
             cpu: Cpu::Normal,
             mode: Mode::Enforce,
@@ -122,6 +128,32 @@ impl std::fmt::Display for MatchCondition {
             }
             Self::Tag { key, value } => write!(formatter, "tag: {{ {key}: {value} }}"),
         }
+    }
+}
+
+/// How many of a lane's slots one client may have; `None` is as many as there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caps {
+    /// All sessions of one user together.
+    pub per_user: Option<u32>,
+    /// All sessions of one application_name together.
+    pub per_application: Option<u32>,
+}
+
+impl std::fmt::Display for Caps {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let caps = [
+            ("user", self.per_user),
+            ("application", self.per_application),
+        ];
+        let words = caps
+            .into_iter()
+            .filter_map(|(client, slots)| Some((client, slots?)));
+        let words: Vec<String> = words
+            .map(|(client, slots)| format!("at most {slots} for one {client}"))
+            .collect();
+        formatter.write_str(if words.is_empty() { "none" } else { "" })?;
+        formatter.write_str(&words.join(", "))
     }
 }
 

@@ -56,8 +56,8 @@ pub use admin::{
 pub use diagnostic::{ConfigError, Diagnostic, MAXIMUM_DIAGNOSTICS};
 pub use explain::{Explanation, Subject};
 pub use lane::{
-    Activity, Cpu, DEFAULT_LANE, Keeps, Lane, MatchCondition, MatchRule, Mode, Objective, Pooling,
-    Running, Throttle,
+    Activity, Caps, Cpu, DEFAULT_LANE, Keeps, Lane, MatchCondition, MatchRule, Mode, Objective,
+    Pooling, Running, Throttle,
 };
 pub use memory::LaneMemory;
 pub use model::{

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pglanes_lanes::classify::{Classifier, Condition, Glob, Rule};
-use pglanes_lanes::{Effect, LaneId, LanePolicy, Policy, ThrottlePolicy};
+use pglanes_lanes::{CapPolicy, Effect, LaneId, LanePolicy, Policy, ThrottlePolicy};
 
 use crate::lane::{
     Activity, DEFAULT_LANE, Keeps, Lane, MatchCondition, MatchRule, Mode, Running, Throttle,
@@ -190,6 +190,12 @@ fn lane_policy(lane: &Lane, epoch: u64) -> LanePolicy {
         weight: lane.weight,
         queue_length: usize::try_from(lane.queue_length).unwrap_or(usize::MAX),
         queue_timeout: lane.queue_timeout,
+        // The scheduler's zero is "never".
+        queue_notice: lane.queue_notice.unwrap_or(Duration::ZERO),
+        caps: CapPolicy {
+            per_user: lane.caps.per_user,
+            per_application: lane.caps.per_application,
+        },
         mode: mode(lane.mode),
         epoch,
         // The scheduler's zero is "no limit".

@@ -300,6 +300,7 @@ impl Difference {
         self.debugged(Takes::Live, &key("match"), &rules(old), &rules(new));
         self.shown(Takes::Live, &key("slots.min"), old.minimum, new.minimum);
         self.shown(Takes::Live, &key("slots.max"), old.maximum, new.maximum);
+        self.shown(Takes::Live, &key("caps"), old.caps, new.caps);
         self.debugged(Takes::Live, &key("pooling"), &old.pooling, &new.pooling);
         self.shown(
             Takes::Live,
@@ -326,6 +327,12 @@ impl Difference {
             &key("queue.timeout"),
             &old.queue_timeout,
             &new.queue_timeout,
+        );
+        self.debugged(
+            Takes::Live,
+            &key("queue.notice"),
+            &old.queue_notice,
+            &new.queue_notice,
         );
         if old.settings != new.settings {
             let (before, after) = (old.settings.iter(), new.settings.iter());

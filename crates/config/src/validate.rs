@@ -88,6 +88,18 @@ fn slots(reading: &mut Reading<'_>, config: &Config) {
             );
             reading.problem(place, message);
         }
+        for (cap, key) in [
+            (lane.caps.per_user, "per_user"),
+            (lane.caps.per_application, "per_application"),
+        ] {
+            if cap.is_some_and(|cap| cap >= maximum) {
+                let place = reading.place_of(&format!("lanes.{}.slots.{key}", lane.name));
+                let message = format!(
+                    "`{key}` of lane {name} holds nobody back: it is not below its `max` of {maximum}"
+                );
+                reading.warning(place, message);
+            }
+        }
         if minimum > maximum {
             let place = reading.place_of(&format!("lanes.{}.slots.min", lane.name));
             reading.problem(

@@ -38,6 +38,16 @@ impl ServerId {
     }
 }
 
+/// Who asks, for lanes with caps: the user and the application, as numbers that are the same for the same name. The owner
+/// makes them so that nobody can choose them; zero is nobody, whom no cap holds back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientKey {
+    /// The user.
+    pub user: u64,
+    /// The application.
+    pub application: u64,
+}
+
 /// A combination of user, database and startup parameters, interned by the owner. A server connection serves one pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolId(pub u32);

@@ -1,6 +1,6 @@
 //! What the owner tells the scheduler.
 
-use crate::{LaneId, Policy, PoolId, ServerId, TicketId};
+use crate::{ClientKey, LaneId, Policy, PoolId, ServerId, TicketId};
 
 /// Something that happened. Inputs about unknown tickets or servers change nothing: the owner's news may cross with the
 /// scheduler's decision on the way.
@@ -14,6 +14,8 @@ pub enum Input {
         lane: LaneId,
         /// The user, database and startup parameters it needs.
         pool: PoolId,
+        /// Who asks; [`ClientKey::default`] where the lane has no caps.
+        client: ClientKey,
     },
     /// A waiting transaction's client left or cancelled. A ticket that was granted already is the owner's to release.
     Withdraw {

@@ -21,13 +21,13 @@ mod scheduler;
 pub mod sim;
 mod time;
 
-pub use ids::{LaneId, PoolId, ServerId, TicketId};
+pub use ids::{ClientKey, LaneId, PoolId, ServerId, TicketId};
 pub use input::{Input, OpenVerdict, Supply};
 pub use lease::{LONGEST_LEASE, Lease, LeaseId, LeaseRefusal, Leases, MAX_LEASES, SHORTEST_LEASE};
 pub use output::{Output, Rejection};
 pub use policy::{
-    Condition, DEFAULT_MAX_WAITING, DUTY_PERIOD, Effect, LanePolicy, MAX_LANES, MAX_THROTTLES,
-    MAX_TOTAL_SLOTS, MAX_WEIGHT, Mode, Policy, PolicyError, Running, ThrottlePolicy,
+    Cap, CapPolicy, Condition, DEFAULT_MAX_WAITING, DUTY_PERIOD, Effect, LanePolicy, MAX_LANES,
+    MAX_THROTTLES, MAX_TOTAL_SLOTS, MAX_WEIGHT, Mode, Policy, PolicyError, Running, ThrottlePolicy,
 };
 pub use scheduler::{
     BACKOFF_FIRST, BACKOFF_LONGEST, LaneSnapshot, MAX_BACKOFFS, REOPEN_LAG, Scheduler, Snapshot,

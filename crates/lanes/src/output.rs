@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::policy::Cap;
 use crate::{LaneId, PoolId, ServerId, TicketId};
 
 /// A decision. Every waiting ticket gets exactly one `Grant` or `Reject`, unless it is withdrawn first.
@@ -49,6 +50,19 @@ pub enum Output {
         /// Why.
         reason: Rejection,
     },
+    /// Tell the client that it waits. At most once for each ticket, which goes on waiting.
+    Notice {
+        /// The request that waits.
+        ticket: TicketId,
+        /// The lane it waits in.
+        lane: LaneId,
+        /// Its place among those that wait there, by arrival; the first is 1.
+        place: u32,
+        /// How many wait there.
+        waiting: u32,
+        /// How long it has waited.
+        waited: Duration,
+    },
     /// Cancel what this connection runs, for a throttle. At most once per transaction; it stays granted until released.
     CancelRunning {
         /// The busy connection.
@@ -64,6 +78,15 @@ pub enum Rejection {
     /// As many transactions wait as may.
     QueueFull {
         /// The limit that was met.
+        length: usize,
+    },
+    /// Its client has as many slots as its cap allows, and as many transactions behind that as may wait.
+    Capped {
+        /// The cap that is full.
+        cap: Cap,
+        /// What it allows.
+        slots: u32,
+        /// How many wait behind it.
         length: usize,
     },
     /// It waited as long as it may.

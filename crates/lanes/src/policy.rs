@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use crate::LaneId;
+use crate::{ClientKey, LaneId};
 
 /// The most lanes a policy may have. A step costs time in proportion to their number.
 pub const MAX_LANES: usize = 1024;
@@ -29,6 +29,58 @@ pub enum Mode {
     Observe,
     /// Limits are ignored.
     Off,
+}
+
+/// What a cap counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cap {
+    /// The transactions of one user.
+    User,
+    /// The transactions of one application.
+    Application,
+}
+
+impl Cap {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::User, Self::Application];
+}
+
+/// How many slots of a lane one client may have; without a number, as many as the lane has. At least one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CapPolicy {
+    /// One user.
+    pub per_user: Option<u32>,
+    /// One application.
+    pub per_application: Option<u32>,
+}
+
+impl CapPolicy {
+    /// What a cap allows.
+    #[must_use]
+    pub fn limit(self, cap: Cap) -> Option<u32> {
+        let limit = match cap {
+            Cap::User => self.per_user,
+            Cap::Application => self.per_application,
+        };
+        limit.map(|limit| limit.max(1))
+    }
+
+    /// The parts of a client's key that a cap counts; the others are nobody.
+    pub(crate) fn masked(self, client: ClientKey) -> ClientKey {
+        ClientKey {
+            user: self.per_user.map_or(0, |_| client.user),
+            application: self.per_application.map_or(0, |_| client.application),
+        }
+    }
+}
+
+impl ClientKey {
+    pub(crate) fn part(self, cap: Cap) -> u64 {
+        match cap {
+            Cap::User => self.user,
+            Cap::Application => self.application,
+        }
+    }
 }
 
 /// Everything the scheduler keeps.
@@ -160,6 +212,10 @@ pub struct LanePolicy {
     pub queue_length: usize,
     /// How long a transaction may wait.
     pub queue_timeout: Duration,
+    /// How long a transaction waits before its client is told so, once.
+    pub queue_notice: Duration,
+    /// How many of the slots one client may have.
+    pub caps: CapPolicy,
     /// Whether these limits bind.
     pub mode: Mode,
     /// The envelope's version: connections of an older one are closed when idle.
@@ -184,6 +240,8 @@ impl LanePolicy {
             weight: 1,
             queue_length: 1000,
             queue_timeout: Duration::from_secs(60),
+            queue_notice: Duration::ZERO,
+            caps: CapPolicy::default(),
             mode: Mode::Enforce,
             epoch: 0,
             idle_timeout: Duration::from_secs(600),

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use crate::{
-    Input, LaneId, Output, Policy, PoolId, Rejection, Scheduler, ServerId, TicketId, Time,
-    time::nanos,
+    ClientKey, Input, LaneId, Output, Policy, PoolId, Rejection, Scheduler, ServerId, TicketId,
+    Time, time::nanos,
 };
 
 /// A small seeded generator (splitmix64): every seed is good, every run repeats.
@@ -83,6 +83,8 @@ pub struct Load {
     pub lane: LaneId,
     /// The pool its connections belong to.
     pub pool: PoolId,
+    /// Who asks, for lanes with caps.
+    pub client: ClientKey,
     /// How its transactions arrive.
     pub arrivals: Arrivals,
     /// How long each holds its connection.
@@ -256,6 +258,7 @@ impl World<'_> {
                 let Load {
                     lane,
                     pool,
+                    client,
                     arrivals,
                     ..
                 } = self.simulation.loads[load];
@@ -270,8 +273,15 @@ impl World<'_> {
                     cancelled: false,
                 };
                 self.tickets.insert(ticket, running);
-                self.scheduler
-                    .handle(now, Input::Request { ticket, lane, pool });
+                self.scheduler.handle(
+                    now,
+                    Input::Request {
+                        ticket,
+                        lane,
+                        pool,
+                        client,
+                    },
+                );
             }
             Event::Opened { server } => self.scheduler.handle(now, Input::Opened { server }),
             Event::Finish { server, ticket } => {
@@ -326,6 +336,8 @@ impl World<'_> {
                 Output::Close { .. } => {}
                 // A simulated server asks nobody for a password.
                 Output::Adopted { .. } | Output::NotAdopted { .. } => {}
+                // And nobody reads what a simulated client is told.
+                Output::Notice { .. } => {}
                 Output::Reject { ticket, .. } => {
                     if let Some(running) = self.tickets.remove(&ticket) {
                         self.report.loads[running.load].rejected += 1;
@@ -356,11 +368,13 @@ impl World<'_> {
                     Rejection::TimedOut { .. } => 2,
                     Rejection::OpenFailed { .. } => 3,
                     Rejection::NoneLeft => 4,
+                    Rejection::Capped { .. } => 5,
                 };
                 (4, ticket.0, reason)
             }
             Output::Adopted { ticket, server } => (6, ticket.0, server.0),
             Output::NotAdopted { ticket } => (7, ticket.0, 0),
+            Output::Notice { ticket, place, .. } => (8, ticket.0, u64::from(place)),
             Output::CancelRunning { server, throttle } => (5, server.0, throttle as u64),
         };
         for word in [now.as_nanos(), kind, what, whom] {

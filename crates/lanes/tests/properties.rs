@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use model::{Act, World, millis};
 use pglanes_lanes::{
-    Condition, Effect, LaneId, LanePolicy, Mode, Policy, Running, Supply, ThrottlePolicy,
+    CapPolicy, ClientKey, Condition, Effect, LaneId, LanePolicy, Mode, Policy, Running, Supply,
+    ThrottlePolicy,
 };
 use proptest::prelude::*;
 
@@ -24,9 +25,15 @@ fn lane() -> impl Strategy<Value = LanePolicy> {
         1..4_u32,
         0..12_usize,
         5..200_u64,
+        (0..4_u32, 0..4_u32, 0..40_u64),
     )
         .prop_map(
-            |(min, max, priority, weight, queue_length, timeout)| LanePolicy {
+            |(min, max, priority, weight, queue_length, timeout, client)| LanePolicy {
+                caps: CapPolicy {
+                    per_user: Some(client.0).filter(|&slots| slots > 0),
+                    per_application: Some(client.1).filter(|&slots| slots > 0),
+                },
+                queue_notice: millis(client.2),
                 min: min.min(max),
                 priority,
                 weight,
@@ -101,7 +108,10 @@ fn policy() -> impl Strategy<Value = Policy> {
 fn act() -> impl Strategy<Value = Act> {
     let which = 0..64_usize;
     prop_oneof![
-        10 => (0..LANES, 0..POOLS).prop_map(|(lane, pool)| Act::Request { lane, pool }),
+        10 => (0..LANES, 0..POOLS, 0..4_u64, 0..4_u64).prop_map(|(lane, pool, user, application)| {
+            let client = ClientKey { user, application };
+            Act::Request { lane, pool, client }
+        }),
         1 => which.clone().prop_map(Act::Withdraw),
         8 => which.clone().prop_map(Act::Release),
         8 => which.clone().prop_map(Act::Opened),

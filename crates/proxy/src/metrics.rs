@@ -143,7 +143,9 @@ pub struct LaneMetrics {
 impl LaneMetrics {
     pub(crate) fn rejected(&self, reason: &Rejection) {
         match reason {
-            Rejection::QueueFull { .. } => self.rejected_full.increment(),
+            Rejection::QueueFull { .. } | Rejection::Capped { .. } => {
+                self.rejected_full.increment();
+            }
             Rejection::TimedOut { .. } => self.rejected_timeout.increment(),
             Rejection::OpenFailed { .. } | Rejection::NoneLeft => {
                 self.rejected_upstream.increment()

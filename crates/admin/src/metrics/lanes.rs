@@ -52,6 +52,7 @@ pub(super) fn add(families: &mut Families, metrics: &Metrics, view: &View) {
     times(families, &lanes);
     slots(families, &lanes);
     waiting(families, &lanes);
+    clients(families, &lanes);
     sessions(families, &lanes);
     observed(families, &lanes);
 }
@@ -159,6 +160,35 @@ fn waiting(families: &mut Families, lanes: &[Lane<'_>]) {
         lanes
             .iter()
             .map(|lane| (lane.labels(), lane.state.withdrawn as f64)),
+    );
+}
+
+fn clients(families: &mut Families, lanes: &[Lane<'_>]) {
+    families.gauges(
+        "capped_clients",
+        "Transactions that wait for others of their own user or application to end.",
+        lanes
+            .iter()
+            .map(|lane| (lane.labels(), f64::from(lane.state.capped))),
+    );
+    let series = lanes.iter().flat_map(|lane| {
+        [
+            ("user", lane.state.held_by_user_cap),
+            ("application", lane.state.held_by_application_cap),
+        ]
+        .map(|(cap, count)| (lane.labels_with("cap", cap), count as f64))
+    });
+    families.counters(
+        "held_by_cap_total",
+        "Transactions that had to wait for others of their own client, or would have.",
+        series,
+    );
+    families.counters(
+        "queue_notices_total",
+        "Clients that were told that they wait, or would have been.",
+        lanes
+            .iter()
+            .map(|lane| (lane.labels(), lane.state.notices as f64)),
     );
 }
 

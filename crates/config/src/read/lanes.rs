@@ -89,6 +89,8 @@ fn lane(
     if let Some(section) = reading.subsection(section, "slots") {
         lane.minimum = reading.count(&section, "min", 0..=10_000).unwrap_or(0);
         lane.maximum = reading.count(&section, "max", 1..=10_000).unwrap_or(slots);
+        lane.caps.per_user = reading.count(&section, "per_user", 1..=10_000);
+        lane.caps.per_application = reading.count(&section, "per_application", 1..=10_000);
     }
     let pooling = [
         ("transaction", Pooling::Transaction),
@@ -111,6 +113,7 @@ fn lane(
         lane.queue_length = length.unwrap_or(lane.queue_length);
         let timeout = super::server::positive_duration(reading, &queue, "timeout");
         lane.queue_timeout = timeout.unwrap_or(lane.queue_timeout);
+        lane.queue_notice = reading.duration_or_off(&queue, "notice").flatten();
     }
     lane.settings = settings::settings(reading, section);
     let cpu = [

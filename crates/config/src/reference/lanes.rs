@@ -66,6 +66,18 @@ pub(super) const ENTRIES: &[Entry] = &[
         "slots that the lane never goes beyond",
     ),
     entry(
+        "lanes.*.slots.per_user",
+        "number",
+        "as many as the lane has",
+        "slots that one user has at most, over all of its sessions; what it asks beyond waits, and holds nobody else up",
+    ),
+    entry(
+        "lanes.*.slots.per_application",
+        "number",
+        "as many as the lane has",
+        "the same for one application_name; where both are given, both hold",
+    ),
+    entry(
         "lanes.*.pooling",
         "transaction or session",
         "transaction",
@@ -112,6 +124,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "duration",
         "60s",
         "how long one may wait; then it is answered 57014",
+    ),
+    entry(
+        "lanes.*.queue.notice",
+        "duration or off",
+        "off",
+        "a client that waits longer is told so once, by a NOTICE with its place in the queue; psql and libpq print it",
     ),
     entry(
         "lanes.*.settings",

@@ -45,7 +45,9 @@ fn all_mistakes_are_reported_at_once_in_the_order_of_the_file() {
 fn unknown_words() {
     check(
         "lanes: { a: { slots: { maximum: 3 } } }",
-        &["1:24: unknown key `maximum` in `slots` of lane `a`; it may have: min, max"],
+        &[
+            "1:24: unknown key `maximum` in `slots` of lane `a`; it may have: min, max, per_user, per_application",
+        ],
     );
     check(
         "limits: { client: 3 }",

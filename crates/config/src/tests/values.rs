@@ -85,6 +85,25 @@ fn every_key_is_understood() {
 }
 
 #[test]
+fn caps_and_notices_are_off_unless_they_are_written() {
+    let config = read(
+        "lanes:\n  a: { slots: { max: 9, per_user: 2, per_application: 3 }, queue: { notice: 5s } }\n  b: { queue: { notice: off } }\n",
+    )
+    .unwrap();
+    let (a, b) = (&config.lanes[0], &config.lanes[1]);
+    assert_eq!(
+        (a.caps.per_user, a.caps.per_application),
+        (Some(2), Some(3))
+    );
+    assert_eq!(a.queue_notice, Some(Duration::from_secs(5)));
+    assert_eq!((b.caps, b.queue_notice), (Caps::default(), None));
+    let (policy, _) = config.policy(None);
+    assert_eq!(policy.lanes[0].caps.per_user, Some(2));
+    assert_eq!(policy.lanes[0].queue_notice, Duration::from_secs(5));
+    assert_eq!(policy.lanes[1].queue_notice, Duration::ZERO);
+}
+
+#[test]
 fn lanes_keep_their_order_and_default_goes_last() {
     let config = read(MAXIMAL).unwrap();
     let names: Vec<&str> = config.lanes.iter().map(|lane| lane.name.as_str()).collect();

@@ -118,9 +118,10 @@ impl Scheduler {
     pub(super) fn reject_stranded(&mut self) {
         self.stranded = false;
         let mut waiters = Vec::new();
-        for (_, pool) in self.pools.iter() {
+        for (place, pool) in self.pools.iter() {
             if pool.is_without_connection() && self.is_adopting(pool.id) {
                 waiters.extend(pool.kin.iter(&self.waiters));
+                waiters.extend(self.capped_of(place));
             }
         }
         for waiter in waiters {

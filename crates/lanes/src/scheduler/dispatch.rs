@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 
 use super::Scheduler;
 use super::pool::{Keep, ServerState};
-use super::queue::{Charge, Standing};
+use super::queue::{Charge, Standing, Waiter};
 use crate::policy::Mode;
-use crate::{LaneId, Output, TicketId, Time, time::nanos};
+use crate::{ClientKey, LaneId, Output, TicketId, Time, time::nanos};
 
 /// A lane whose own idle connection fits its foremost waiter goes before an equal that would close and reopen it, until it
 /// is this many grants ahead of its share. Sharing slots grant by grant would reopen a connection for every other
@@ -89,7 +89,7 @@ impl Scheduler {
         let since = lane
             .uncovered
             .front()
-            .map_or(self.now, |waiter| self.waiters[waiter].since);
+            .map_or(self.now, |waiter| self.waiters[waiter].contends_since);
         let waited = nanos(self.now.since(since));
         let steps = waited.checked_div(nanos(self.ageing)).unwrap_or(0);
         let aged = i64::from(lane.policy.priority).saturating_add_unsigned(steps);
@@ -211,21 +211,32 @@ impl Scheduler {
             return;
         };
         self.charge(waiter);
-        let (ticket, lane, since) = {
-            let waiter = &self.waiters[waiter];
-            (waiter.ticket, waiter.lane, waiter.since)
-        };
-        self.hand_over(ticket, lane, server, since);
+        let Waiter {
+            ticket,
+            lane,
+            client,
+            since,
+            ..
+        } = self.waiters[waiter];
+        self.hand_over(ticket, lane, client, server, since);
         self.dequeue(waiter);
     }
 
     /// The fast way: nobody waits who could have had it.
-    pub(super) fn grant_at_once(&mut self, ticket: TicketId, lane: LaneId, server: u32) {
-        self.hand_over(ticket, lane, server, self.now);
+    pub(super) fn grant_at_once(&mut self, waiter: &Waiter, server: u32) {
+        let lane = waiter.lane;
+        self.hand_over(waiter.ticket, lane, waiter.client, server, self.now);
         self.note_activity(lane);
     }
 
-    fn hand_over(&mut self, ticket: TicketId, lane: LaneId, server: u32, since: Time) {
+    fn hand_over(
+        &mut self,
+        ticket: TicketId,
+        lane: LaneId,
+        client: ClientKey,
+        server: u32,
+        since: Time,
+    ) {
         let now = self.now;
         let state = &mut self.lanes[lane.index()];
         state.counts.grants += 1;
@@ -236,6 +247,7 @@ impl Scheduler {
             state.counts.would_time_out += u64::from(late);
         }
         self.transfer(server, ServerState::Busy);
+        self.servers[server].client = client;
         let server = self.server_id(server);
         self.outputs.push_back(Output::Grant { ticket, server });
     }

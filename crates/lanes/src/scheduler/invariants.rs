@@ -81,6 +81,13 @@ impl Scheduler {
                 })?;
             }
         }
+        if let Some(caps) = &lane.caps {
+            let holders = self.room_holders(id);
+            let holds = caps.check(lane.policy.caps, &holders, lane.enforces());
+            hold(holds, || {
+                format!("lane {name}: its clients' caps are miscounted")
+            })?;
+        }
         if let Some(waiter) = lane.uncovered.front() {
             let plan = self.plan(id, self.waiters[waiter].pool);
             hold(plan == Plan::Blocked, || {

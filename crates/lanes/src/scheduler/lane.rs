@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::caps::Caps;
 use super::pool::{Keep, ORDER, Server};
-use super::queue::{ARRIVAL, PLACE};
+use super::queue::{ARRIVAL, NOTICE, PLACE};
 use super::slab::{List, Slab};
 use crate::policy::{LanePolicy, MAX_WEIGHT, Mode};
 use crate::{ServerId, Time};
@@ -22,6 +23,9 @@ pub(super) struct Counts {
     pub(super) opens: u64,
     pub(super) closes: u64,
     pub(super) cancels: u64,
+    /// Newcomers that stood behind a cap, or would have, by [`Cap`](crate::Cap).
+    pub(super) held_by_cap: [u64; 2],
+    pub(super) notices: u64,
     pub(super) would_hold: u64,
     pub(super) would_reject: u64,
     pub(super) would_time_out: u64,
@@ -48,6 +52,12 @@ pub(super) struct Lane {
     pub(super) arrivals: List<ARRIVAL>,
     /// Those with no slot in sight and nothing but room missing, by arrival.
     pub(super) uncovered: List<PLACE>,
+    /// Those who are still to be told that they wait, by arrival.
+    pub(super) unnoticed: List<NOTICE>,
+    /// Whether any are.
+    pub(super) notices: bool,
+    /// What it keeps of clients' caps, if it has any.
+    pub(super) caps: Option<Box<Caps>>,
     /// How many of `arrivals` have an opening connection to look forward to.
     pub(super) covered: u32,
 
@@ -95,6 +105,9 @@ impl Lane {
             cancelled: List::new(),
             arrivals: List::new(),
             uncovered: List::new(),
+            unnoticed: List::new(),
+            notices: false,
+            caps: None,
             covered: 0,
             pass: 0,
             class: 0,
@@ -144,9 +157,14 @@ impl Lane {
         self.policy.mode == Mode::Enforce
     }
 
-    /// Transactions that wait with no slot in sight.
+    /// Transactions that contend with no slot in sight.
     pub(super) fn queued(&self) -> usize {
-        (self.arrivals.len() - self.covered) as usize
+        (self.arrivals.len() - self.covered - self.capped()) as usize
+    }
+
+    /// Transactions that wait behind their client's cap.
+    pub(super) fn capped(&self) -> u32 {
+        self.caps.as_deref().map_or(0, Caps::waiting)
     }
 
     pub(super) fn stride(&self) -> u64 {

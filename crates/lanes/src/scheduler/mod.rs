@@ -2,22 +2,31 @@
 //!
 //! A step is `handle` or `handle_timeout`; it ends with everything decided that can be decided, so that between steps no
 //! waiter could be served by what is there. `lane`, `queue`, `pool`, `throttle` and `backoff` each keep one kind of state;
-//! `dispatch` is the only place that gives out slots; `adopt` takes in connections that clients' logins made; `timers` is the only one that acts because time passed; `reload`
-//! applies a policy; `slab` is what all of it is stored in.
+//! `dispatch` is the only place that gives out slots; `caps` keeps one client from taking its lane; `notices` tells who waits
+//! long; `adopt` takes in connections that clients' logins made; `timers` is the only one that acts because time passed;
+//! `reload` applies a policy; `slab` is what all of it is stored in.
 //!
 //! **Order among lanes.** A lane's effective priority is its own plus one step for each `ageing` its foremost waiter has
 //! waited; the highest goes first. Equals of the same own priority share by weight. The bound that follows: a waiter that
 //! has waited `(highest priority - own priority + 1) x ageing` longer than any other lane's foremost waiter goes before it,
 //! so it waits at most that long, plus the service of those who waited longer, or until its queue's timeout.
 //!
+//! **Shares among equals** go by stride scheduling: a grant moves its lane's virtual time on by `65536 / weight`, and the lane
+//! furthest behind goes first. So of two lanes of one priority that both wait all the while, in any stretch of time, each is
+//! at most one grant from its share (grants / weight differ by at most 1 / weight of each), and at most `REOPEN_LAG` grants
+//! where following the share would close one lane's idle connection to open another's. A lane that waits for nothing earns
+//! nothing. **Among the clients of a lane** see `caps`.
+//!
 //! **Guarantee.** The sum over lanes of max(held, minimum) stays within the total whenever a lane grows above its minimum,
 //! where held counts busy and opening connections. Idle ones are closed for whoever has the right to the slot.
 
 mod adopt;
 mod backoff;
+mod caps;
 mod dispatch;
 mod invariants;
 mod lane;
+mod notices;
 mod pool;
 mod queue;
 mod reload;
@@ -38,13 +47,14 @@ pub use snapshot::{LaneSnapshot, Snapshot, ThrottleSnapshot};
 
 use crate::input::{Input, OpenVerdict};
 use crate::output::{Output, Rejection};
-use crate::{LaneId, Policy, PoolId, ServerId, TicketId, Time};
+use crate::{ClientKey, LaneId, Policy, PoolId, ServerId, TicketId, Time};
 use backoff::Backoffs;
 use dispatch::{Class, Plan};
 use lane::Lane;
+use notices::Heed;
 use pool::{Pool, Server, ServerState};
-use queue::{NumberMap, Standing, Waiter};
-use slab::Slab;
+use queue::{Charge, LISTS, NumberMap, Standing, Waiter};
+use slab::{Links, Slab};
 use throttle::Throttle;
 
 /// Decides which transaction gets which server connection, and when.
@@ -148,7 +158,12 @@ impl Scheduler {
             self.decide();
         }
         match input {
-            Input::Request { ticket, lane, pool } => self.request(ticket, lane, pool),
+            Input::Request {
+                ticket,
+                lane,
+                pool,
+                client,
+            } => self.request(ticket, lane, pool, client),
             Input::Withdraw { ticket } => self.withdraw(ticket),
             Input::Release { server } => self.release(server),
             Input::Opened { server } => self.opened(server),
@@ -195,6 +210,13 @@ impl Scheduler {
     pub fn pool_of(&self, server: ServerId) -> Option<PoolId> {
         let server = &self.servers[self.find_server(server)?];
         Some(self.pools[server.pool].id)
+    }
+
+    /// Whose transaction a live connection has, as the owner said.
+    #[must_use]
+    pub fn client_of(&self, server: ServerId) -> ClientKey {
+        let found = self.find_server(server);
+        found.map_or_else(ClientKey::default, |place| self.servers[place].client)
     }
 
     /// Whether a ticket waits.
@@ -244,7 +266,7 @@ impl Scheduler {
         self.stranded || self.throttles_stale
     }
 
-    fn request(&mut self, ticket: TicketId, lane: LaneId, pool: PoolId) {
+    fn request(&mut self, ticket: TicketId, lane: LaneId, pool: PoolId, client: ClientKey) {
         if lane.index() >= self.lanes.len() {
             self.answer_rejected(ticket, lane, Rejection::QueueFull { length: 0 });
             return;
@@ -254,6 +276,25 @@ impl Scheduler {
         }
         let pool = self.find_or_add_pool(lane, pool);
         self.note_held_back(lane);
+        let mut waiter = Waiter {
+            ticket,
+            lane,
+            pool,
+            client,
+            since: self.now,
+            contends_since: self.now,
+            sequence: 0,
+            standing: Standing::Uncovered,
+            charge: Charge::Due,
+            heed: Heed::Quiet,
+            links: [Links::ALONE; LISTS],
+        };
+        if let Some(cap) = self.stands_back(lane, client) {
+            waiter.standing = Standing::Capped;
+            self.stand_behind(waiter, cap);
+            return;
+        }
+        self.take_room(lane, client);
         let state = &self.lanes[lane.index()];
         // Whoever waits for room goes first, and a step ends only when they cannot be helped.
         let plan = match state.uncovered.is_empty() {
@@ -262,19 +303,20 @@ impl Scheduler {
         };
         match plan {
             Plan::Grant(server) if self.pools[pool].kin.is_empty() => {
-                self.grant_at_once(ticket, lane, server);
+                self.grant_at_once(&waiter, server);
             }
             Plan::Grant(_) | Plan::Cover | Plan::Open { .. } => {
-                self.enqueue(ticket, lane, pool);
+                self.insert(waiter);
                 self.dispatch_due = true;
             }
             Plan::Park | Plan::Blocked => {
                 if let Some(length) = self.full_queue(lane) {
                     self.prune(pool);
                     self.answer_rejected(ticket, lane, Rejection::QueueFull { length });
+                    self.leave_room(lane, client);
                     return;
                 }
-                self.enqueue(ticket, lane, pool);
+                self.insert(waiter);
                 self.dispatch_due |= plan == Plan::Park;
                 self.note_stranded(pool);
             }
@@ -285,7 +327,7 @@ impl Scheduler {
         if let Some(&waiter) = self.tickets.get(&ticket) {
             let lane = self.waiters[waiter].lane;
             self.lanes[lane.index()].counts.withdrawn += 1;
-            self.dequeue(waiter);
+            self.give_up(waiter);
         }
     }
 
@@ -300,6 +342,7 @@ impl Scheduler {
             return;
         }
         self.transfer(place, ServerState::Idle);
+        self.vacate(place);
         self.note_activity(lane);
         self.dispatch_due = true;
         if self.must_close(place) {
@@ -369,11 +412,12 @@ impl Scheduler {
             let Some(pool) = self.find_pool(LaneId(lane as u16), id) else {
                 continue;
             };
-            let pool = &self.pools[pool];
-            if pool.running > 0 || !pool.idle.is_empty() {
+            let state = &self.pools[pool];
+            if state.running > 0 || !state.idle.is_empty() {
                 return;
             }
-            waiters.extend(pool.kin.iter(&self.waiters));
+            waiters.extend(state.kin.iter(&self.waiters));
+            waiters.extend(self.capped_of(pool));
         }
         for waiter in waiters {
             self.reject(waiter, Rejection::OpenFailed { server });

@@ -5,7 +5,7 @@ use super::Scheduler;
 use super::queue::{KIN, PLACE, Standing};
 use super::slab::{Linked, Links, List};
 use crate::output::Output;
-use crate::{LaneId, PoolId, ServerId, Time};
+use crate::{ClientKey, LaneId, PoolId, ServerId, Time};
 
 pub(super) const ORDER: usize = 0;
 pub(super) const STACK: usize = 1;
@@ -40,6 +40,8 @@ pub(super) struct Server {
     /// The lane's envelope it was opened with.
     pub(super) epoch: u64,
     pub(super) keep: Keep,
+    /// Whose transaction it has.
+    pub(super) client: ClientKey,
     order: Links,
     stack: Links,
 }
@@ -76,6 +78,8 @@ pub(super) struct Pool {
     pub(super) covered: List<PLACE>,
     /// Those who wait for a back-off to pass.
     pub(super) parked: List<PLACE>,
+    /// How many wait for it behind their caps.
+    pub(super) capped: u32,
 }
 
 impl Pool {
@@ -85,7 +89,7 @@ impl Pool {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.kin.is_empty() && self.is_without_connection()
+        self.kin.is_empty() && self.capped == 0 && self.is_without_connection()
     }
 
     /// It has no connection in any state.
@@ -117,6 +121,7 @@ impl Scheduler {
             kin: List::new(),
             covered: List::new(),
             parked: List::new(),
+            capped: 0,
         });
         self.pool_places.insert(pool_key(lane, id), place);
         place
@@ -167,6 +172,7 @@ impl Scheduler {
             since: self.now,
             epoch,
             keep,
+            client: ClientKey::default(),
             order: Links::ALONE,
             stack: Links::ALONE,
         });
@@ -241,9 +247,23 @@ impl Scheduler {
         self.reserved = self.reserved - before + self.lanes[lane.index()].reserved();
     }
 
+    /// A connection has no transaction any more: its client has room for another.
+    pub(super) fn vacate(&mut self, place: u32) {
+        let server = &mut self.servers[place];
+        let client = std::mem::take(&mut server.client);
+        let lane = server.lane;
+        self.leave_room(lane, client);
+    }
+
     /// Forgets a connection, in whatever state it was. Waiters it would have served lose their cover, youngest first.
     pub(super) fn forget(&mut self, place: u32) {
-        let Server { lane, pool, .. } = self.servers[place];
+        let Server {
+            lane,
+            pool,
+            state,
+            client,
+            ..
+        } = self.servers[place];
         self.account(lane, |scheduler| scheduler.detach(place));
         self.servers.remove(place);
         self.connections -= 1;
@@ -255,6 +275,9 @@ impl Scheduler {
         self.uncover_excess(pool);
         self.note_stranded(pool);
         self.prune(pool);
+        if matches!(state, ServerState::Busy | ServerState::Cancelled) {
+            self.leave_room(lane, client);
+        }
         self.note_activity(lane);
         self.dispatch_due = true;
     }

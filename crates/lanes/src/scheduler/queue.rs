@@ -6,13 +6,17 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use super::Scheduler;
 use super::lane::Activity;
+use super::notices::{Heed, tells};
 use super::slab::{Linked, Links, List, Slab};
 use crate::output::{Output, Rejection};
-use crate::{LaneId, Mode, TicketId, Time};
+use crate::{ClientKey, LaneId, Mode, TicketId, Time};
 
 pub(super) const ARRIVAL: usize = 0;
 pub(super) const KIN: usize = 1;
 pub(super) const PLACE: usize = 2;
+pub(super) const NOTICE: usize = 3;
+/// In how many lists a waiter may stand.
+pub(super) const LISTS: usize = 4;
 
 /// What a waiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub(super) enum Standing {
     Covered,
     /// The end of its pool's back-off. In its pool's `parked`.
     Parked,
+    /// Its client to have room under its cap. In its client's line, and not among its pool's `kin`.
+    Capped,
 }
 
 /// Whether a waiter's lane has paid for it in virtual time.
@@ -37,12 +43,17 @@ pub(super) struct Waiter {
     pub(super) lane: LaneId,
     /// Its pool's place.
     pub(super) pool: u32,
+    pub(super) client: ClientKey,
+    /// When it came.
     pub(super) since: Time,
-    /// Order of arrival over all lanes.
+    /// When it began to contend for a slot: as it came, or as its cap let it.
+    pub(super) contends_since: Time,
+    /// Order over all lanes in which they began to contend; behind a cap, of arrival.
     pub(super) sequence: u64,
     pub(super) standing: Standing,
     pub(super) charge: Charge,
-    links: [Links; 3],
+    pub(super) heed: Heed,
+    pub(super) links: [Links; LISTS],
 }
 
 macro_rules! linked {
@@ -57,7 +68,7 @@ macro_rules! linked {
         }
     )*};
 }
-linked!(ARRIVAL, KIN, PLACE);
+linked!(ARRIVAL, KIN, PLACE, NOTICE);
 
 /// Places of waiters or pools by number. Looked up, never walked, so that the hash decides nothing.
 pub(super) type NumberMap<K> = HashMap<K, u32, BuildHasherDefault<NumberHasher>>;
@@ -100,25 +111,25 @@ fn insert_by_arrival(list: &mut List<PLACE>, waiters: &mut Slab<Waiter>, place: 
 }
 
 impl Scheduler {
-    /// Puts a transaction in its lane's queue, without a slot in sight.
-    pub(super) fn enqueue(&mut self, ticket: TicketId, lane: LaneId, pool: u32) {
+    /// Puts a transaction in its lane's queue: without a slot in sight, or behind its cap.
+    pub(super) fn insert(&mut self, mut waiter: Waiter) {
         self.next_sequence += 1;
-        let place = self.waiters.insert(Waiter {
-            ticket,
-            lane,
-            pool,
-            since: self.now,
-            sequence: self.next_sequence,
-            standing: Standing::Uncovered,
-            charge: Charge::Due,
-            links: [Links::ALONE; 3],
-        });
+        waiter.sequence = self.next_sequence;
+        let (ticket, lane, pool) = (waiter.ticket, waiter.lane, waiter.pool);
+        let standing = waiter.standing;
+        let state = &mut self.lanes[lane.index()];
+        let tell = tells(&state.policy);
+        waiter.heed = if tell { Heed::Due } else { Heed::Quiet };
+        let place = self.waiters.insert(waiter);
         self.tickets.insert(ticket, place);
-        self.lanes[lane.index()]
-            .arrivals
-            .push_back(&mut self.waiters, place);
-        self.pools[pool].kin.push_back(&mut self.waiters, place);
-        self.take_standing(place, Standing::Uncovered);
+        state.arrivals.push_back(&mut self.waiters, place);
+        if tell {
+            state.unnoticed.push_back(&mut self.waiters, place);
+        }
+        if standing != Standing::Capped {
+            self.pools[pool].kin.push_back(&mut self.waiters, place);
+        }
+        self.take_standing(place, standing);
         self.note_activity(lane);
     }
 
@@ -128,7 +139,7 @@ impl Scheduler {
         self.take_standing(place, standing);
     }
 
-    fn take_standing(&mut self, place: u32, standing: Standing) {
+    pub(super) fn take_standing(&mut self, place: u32, standing: Standing) {
         let waiter = &mut self.waiters[place];
         waiter.standing = standing;
         let (lane, pool) = (waiter.lane.index(), waiter.pool);
@@ -147,10 +158,11 @@ impl Scheduler {
             Standing::Parked => {
                 insert_by_arrival(&mut self.pools[pool].parked, &mut self.waiters, place);
             }
+            Standing::Capped => self.join_line(place),
         }
     }
 
-    fn leave_standing(&mut self, place: u32) {
+    pub(super) fn leave_standing(&mut self, place: u32) {
         let Waiter {
             lane,
             pool,
@@ -169,6 +181,21 @@ impl Scheduler {
                 self.lanes[lane.index()].covered -= 1;
             }
             Standing::Parked => self.pools[pool].parked.remove(&mut self.waiters, place),
+            Standing::Capped => self.leave_line(place),
+        }
+    }
+
+    /// Takes a waiter out that gets no slot: its client has room for another.
+    pub(super) fn give_up(&mut self, place: u32) {
+        let Waiter {
+            lane,
+            client,
+            standing,
+            ..
+        } = self.waiters[place];
+        self.dequeue(place);
+        if standing != Standing::Capped {
+            self.leave_room(lane, client);
         }
     }
 
@@ -176,12 +203,21 @@ impl Scheduler {
     pub(super) fn dequeue(&mut self, place: u32) {
         self.leave_standing(place);
         let Waiter {
-            ticket, lane, pool, ..
+            ticket,
+            lane,
+            pool,
+            standing,
+            heed,
+            ..
         } = self.waiters[place];
-        self.lanes[lane.index()]
-            .arrivals
-            .remove(&mut self.waiters, place);
-        self.pools[pool].kin.remove(&mut self.waiters, place);
+        let state = &mut self.lanes[lane.index()];
+        state.arrivals.remove(&mut self.waiters, place);
+        if heed == Heed::Due {
+            state.unnoticed.remove(&mut self.waiters, place);
+        }
+        if standing != Standing::Capped {
+            self.pools[pool].kin.remove(&mut self.waiters, place);
+        }
         self.tickets.remove(&ticket);
         self.waiters.remove(place);
         self.prune(pool);
@@ -194,14 +230,16 @@ impl Scheduler {
     /// Answers a waiter with a rejection, and counts it.
     pub(super) fn reject(&mut self, place: u32, reason: Rejection) {
         let Waiter { ticket, lane, .. } = self.waiters[place];
-        self.dequeue(place);
         self.answer_rejected(ticket, lane, reason);
+        self.give_up(place);
     }
 
     pub(super) fn answer_rejected(&mut self, ticket: TicketId, lane: LaneId, reason: Rejection) {
         if let Some(lane) = self.lanes.get_mut(lane.index()) {
             match reason {
-                Rejection::QueueFull { .. } => lane.counts.queue_full += 1,
+                Rejection::QueueFull { .. } | Rejection::Capped { .. } => {
+                    lane.counts.queue_full += 1;
+                }
                 Rejection::TimedOut { .. } => lane.counts.timed_out += 1,
                 Rejection::OpenFailed { .. } | Rejection::NoneLeft => lane.counts.open_failed += 1,
             }

@@ -6,7 +6,9 @@ use super::lane::Lane;
 use super::pool::Keep;
 use super::throttle::{Force, Throttle, force_of};
 use crate::LaneId;
-use crate::policy::{MAX_LANES, MAX_THROTTLES, MAX_TOTAL_SLOTS, Mode, Policy, ThrottlePolicy};
+use crate::policy::{
+    CapPolicy, MAX_LANES, MAX_THROTTLES, MAX_TOTAL_SLOTS, Mode, Policy, ThrottlePolicy,
+};
 
 /// Makes a policy that does not hold safe to run: every lane must find a slot in the end.
 fn mend(policy: &mut Policy) {
@@ -58,6 +60,7 @@ impl Scheduler {
     }
 
     fn apply_lanes(&mut self, policies: Vec<crate::LanePolicy>) {
+        let before: Vec<CapPolicy> = self.lanes.iter().map(|lane| lane.policy.caps).collect();
         let mut policies = policies.into_iter();
         for lane in &mut self.lanes {
             match policies.next() {
@@ -80,6 +83,11 @@ impl Scheduler {
             lane.effective = lane.effective.min(lane.cap);
             lane.watched = false;
         }
+        for lane in self.lane_ids() {
+            let unchanged = before.get(lane.index()).copied().unwrap_or_default();
+            self.renew_caps(lane, unchanged);
+        }
+        self.renew_notices();
         self.retired_lanes = self.lanes.iter().filter(|lane| lane.policy.retired).count();
         // Sums depend on the limits; they are right again before anything is moved.
         self.reserved = self.lanes.iter().map(Lane::reserved).sum();

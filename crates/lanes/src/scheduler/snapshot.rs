@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Scheduler;
 use super::lane::Lane;
 use super::throttle::{Force, UNLIMITED};
-use crate::{LaneId, Mode, Time};
+use crate::{Cap, LaneId, Mode, Time};
 
 /// Everything that can be seen of the scheduler.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +69,14 @@ pub struct LaneSnapshot {
     pub closes: u64,
     /// Transactions cancelled for a throttle.
     pub cancels: u64,
+    /// Those of `waiting` that wait behind their client's cap.
+    pub capped: u32,
+    /// Newcomers that had to wait for their own user's transactions; observed: would have.
+    pub held_by_user_cap: u64,
+    /// Newcomers that had to wait for their own application's transactions; observed: would have.
+    pub held_by_application_cap: u64,
+    /// Waiters that were told that they wait; observed: would have been.
+    pub notices: u64,
     /// Observed only: grants above the maximum.
     pub would_hold: u64,
     /// Observed only: newcomers beyond the queue's length.
@@ -151,6 +159,10 @@ impl Scheduler {
             opens: lane.counts.opens,
             closes: lane.counts.closes,
             cancels: lane.counts.cancels,
+            capped: lane.capped(),
+            held_by_user_cap: lane.counts.held_by_cap[Cap::User as usize],
+            held_by_application_cap: lane.counts.held_by_cap[Cap::Application as usize],
+            notices: lane.counts.notices,
             would_hold: lane.counts.would_hold,
             would_reject: lane.counts.would_reject,
             would_time_out: lane.counts.would_time_out,

@@ -1,6 +1,7 @@
 //! The scheduler's behaviour, one decision at a time.
 
 mod adopting;
+mod capping;
 mod failure;
 mod limits;
 mod order;
@@ -10,8 +11,8 @@ use std::time::Duration;
 
 use super::Scheduler;
 use crate::{
-    Input, LaneId, LanePolicy, OpenVerdict, Output, Policy, PoolId, Rejection, ServerId, TicketId,
-    Time,
+    ClientKey, Input, LaneId, LanePolicy, OpenVerdict, Output, Policy, PoolId, Rejection, ServerId,
+    TicketId, Time,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -56,6 +57,7 @@ impl World {
             ticket: TicketId(ticket),
             lane: LaneId(lane),
             pool: PoolId(pool),
+            client: ClientKey::default(),
         })
     }
 

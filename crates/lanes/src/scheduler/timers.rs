@@ -12,6 +12,7 @@ impl Scheduler {
     /// the same moment is given to one who still has some.
     pub(super) fn fire_timers(&mut self) {
         self.expire_waiters();
+        self.give_notices();
         if self.throttles_stale || self.throttle_edge.is_some_and(|edge| edge <= self.now) {
             self.refresh_throttles();
         }
@@ -107,6 +108,7 @@ impl Scheduler {
             if let Some(oldest) = lane.arrivals.front() {
                 consider(lane.deadline(self.waiters[oldest].since));
             }
+            consider(self.notice_due(lane));
             consider(lane.idle_deadline(&self.servers));
         }
         for throttle in &self.throttles {

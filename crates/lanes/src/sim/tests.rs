@@ -9,6 +9,7 @@ fn closed(lane: u16, clients: u32, think: Duration, service: Duration) -> Load {
     Load {
         lane: LaneId(lane),
         pool: PoolId(0),
+        client: ClientKey::default(),
         arrivals: Arrivals::Closed {
             clients,
             think: Span::Exponential(think),

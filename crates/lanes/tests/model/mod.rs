@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pglanes_lanes::{
-    Input, LaneId, OpenVerdict, Output, Policy, PoolId, Rejection, Scheduler, ServerId, Snapshot,
-    Supply, TicketId, Time,
+    Cap, ClientKey, Input, LaneId, OpenVerdict, Output, Policy, PoolId, Rejection, Scheduler,
+    ServerId, Snapshot, Supply, TicketId, Time,
 };
 
 pub(crate) fn millis(count: u64) -> Duration {
@@ -15,17 +15,36 @@ pub(crate) fn millis(count: u64) -> Duration {
 /// Something to do; the numbers choose among what there is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Act {
-    Request { lane: u16, pool: u32 },
+    Request {
+        lane: u16,
+        pool: u32,
+        client: ClientKey,
+    },
     Withdraw(usize),
     Release(usize),
     Opened(usize),
-    OpenFailed { which: usize, reject: bool },
+    OpenFailed {
+        which: usize,
+        reject: bool,
+    },
     Closed(usize),
-    Session { lane: u16, opens: bool },
-    Lease { lane: u16, taken: bool },
+    Session {
+        lane: u16,
+        opens: bool,
+    },
+    Lease {
+        lane: u16,
+        taken: bool,
+    },
     Flush(u32),
-    Adopt { lane: u16, pool: u32 },
-    Supply { pool: u32, supply: Supply },
+    Adopt {
+        lane: u16,
+        pool: u32,
+    },
+    Supply {
+        pool: u32,
+        supply: Supply,
+    },
     Pass(u64),
 }
 
@@ -41,7 +60,10 @@ enum State {
 struct Waiter {
     lane: LaneId,
     pool: PoolId,
+    client: ClientKey,
     since: Time,
+    /// When its client's caps let it contend, in order; not yet, without.
+    admitted: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +71,19 @@ struct Connection {
     lane: LaneId,
     pool: PoolId,
     state: State,
+    /// Whose transaction it has.
+    client: ClientKey,
+}
+
+impl Connection {
+    fn new(lane: LaneId, pool: PoolId, state: State) -> Self {
+        Self {
+            lane,
+            pool,
+            state,
+            client: ClientKey::default(),
+        }
+    }
 }
 
 pub(crate) struct World {
@@ -56,6 +91,7 @@ pub(crate) struct World {
     scheduler: Scheduler,
     now: Time,
     next_ticket: u64,
+    next_admission: u64,
     /// Tickets are given in order, so the map's order is that of arrival.
     waiting: BTreeMap<TicketId, Waiter>,
     connections: BTreeMap<ServerId, Connection>,
@@ -71,6 +107,8 @@ pub(crate) struct World {
     reloaded: bool,
     /// The limits of the lanes when the last step ended.
     limits: Vec<u32>,
+    /// Who was told that it waits.
+    noticed: BTreeSet<TicketId>,
     pub(crate) rejected: u64,
     pub(crate) trace: Vec<(Time, Output)>,
 }
@@ -82,6 +120,7 @@ impl World {
             policy,
             now: Time::ZERO,
             next_ticket: 0,
+            next_admission: 0,
             waiting: BTreeMap::new(),
             connections: BTreeMap::new(),
             offers: BTreeMap::new(),
@@ -91,6 +130,7 @@ impl World {
             check_lane_order: false,
             reloaded: false,
             limits: Vec::new(),
+            noticed: BTreeSet::new(),
             rejected: 0,
             trace: Vec::new(),
         }
@@ -98,13 +138,8 @@ impl World {
 
     pub(crate) fn act(&mut self, act: Act) {
         match act {
-            Act::Request { lane, pool } => {
-                self.next_ticket += 1;
-                let ticket = TicketId(self.next_ticket);
-                let (lane, pool) = (LaneId(lane), PoolId(pool));
-                let since = self.now;
-                self.waiting.insert(ticket, Waiter { lane, pool, since });
-                self.tell(Input::Request { ticket, lane, pool });
+            Act::Request { lane, pool, client } => {
+                self.request(LaneId(lane), PoolId(pool), client);
             }
             Act::Withdraw(which) => {
                 if let Some(ticket) = pick(self.waiting.keys().copied(), which) {
@@ -154,6 +189,25 @@ impl World {
             Act::Supply { pool, supply } => self.supply(PoolId(pool), supply),
             Act::Pass(span) => self.pass(millis(span)),
         }
+    }
+
+    fn request(&mut self, lane: LaneId, pool: PoolId, client: ClientKey) {
+        self.next_ticket += 1;
+        let ticket = TicketId(self.next_ticket);
+        let waiter = Waiter {
+            lane,
+            pool,
+            client,
+            since: self.now,
+            admitted: None,
+        };
+        self.waiting.insert(ticket, waiter);
+        self.tell(Input::Request {
+            ticket,
+            lane,
+            pool,
+            client,
+        });
     }
 
     fn offer(&mut self, lane: LaneId, pool: PoolId) {
@@ -220,6 +274,7 @@ impl World {
     }
 
     fn tell(&mut self, input: Input) {
+        self.admit();
         self.scheduler.handle(self.now, input);
         self.check();
     }
@@ -261,7 +316,11 @@ impl World {
 
     fn set(&mut self, server: ServerId, state: State) {
         let connection = self.connections.get_mut(&server);
-        connection.expect("a live connection").state = state;
+        let connection = connection.expect("a live connection");
+        connection.state = state;
+        if state == State::Idle {
+            connection.client = ClientKey::default();
+        }
     }
 
     /// Takes every output, checks it, and then the state they leave.
@@ -279,7 +338,7 @@ impl World {
                 Output::Grant { ticket, server } => self.check_grant(ticket, server, &snapshot),
                 Output::Open { server, lane, pool } => {
                     let state = State::Opening;
-                    let connection = Connection { lane, pool, state };
+                    let connection = Connection::new(lane, pool, state);
                     assert!(self.connections.insert(server, connection).is_none());
                     self.check_open(lane, pool, &snapshot);
                 }
@@ -305,7 +364,15 @@ impl World {
                     );
                     self.set(server, State::Cancelled);
                 }
+                Output::Notice { ticket, waited, .. } => {
+                    let waiter = self.waiting[&ticket];
+                    assert_eq!(waited, self.now.since(waiter.since));
+                    let limit = self.policy.lanes[waiter.lane.index()].queue_notice;
+                    assert!(waited == limit || (self.reloaded && waited > limit));
+                    assert!(self.noticed.insert(ticket), "told twice");
+                }
             }
+            self.admit();
         }
         self.check_state(&snapshot);
         self.limits = snapshot.lanes.iter().map(|lane| lane.effective).collect();
@@ -322,7 +389,11 @@ impl World {
             (connection.lane, connection.pool),
             (waiter.lane, waiter.pool)
         );
-        for (other, earlier) in self.waiting.range(..ticket) {
+        let admitted = waiter.admitted.expect("a grant within the caps");
+        for (other, earlier) in &self.waiting {
+            if earlier.admitted.is_none_or(|earlier| earlier > admitted) {
+                continue;
+            }
             let same = (earlier.lane, earlier.pool) == (waiter.lane, waiter.pool);
             assert!(!same, "{ticket:?} overtook {other:?}");
             if self.check_lane_order && earlier.lane == waiter.lane && !self.reloaded {
@@ -333,6 +404,7 @@ impl World {
             }
         }
         self.set(server, State::Busy);
+        self.connections.get_mut(&server).expect("granted").client = waiter.client;
         self.check_growth(waiter.lane, snapshot);
     }
 
@@ -340,8 +412,9 @@ impl World {
     fn is_covered(&self, ticket: TicketId) -> bool {
         let waiter = self.waiting[&ticket];
         let kin = |lane, pool| (lane, pool) == (waiter.lane, waiter.pool);
-        let before = self.waiting.range(..=ticket);
-        let ahead = before.filter(|(_, one)| kin(one.lane, one.pool)).count();
+        let before = |one: &&Waiter| one.admitted.is_some() && one.admitted <= waiter.admitted;
+        let ahead = self.waiting.values().filter(before);
+        let ahead = ahead.filter(|one| kin(one.lane, one.pool)).count();
         let opening = self.connections.values();
         let opening = opening.filter(|one| one.state == State::Opening && kin(one.lane, one.pool));
         opening.count() >= ahead
@@ -350,7 +423,7 @@ impl World {
     fn check_adopted(&mut self, ticket: TicketId, server: ServerId) {
         let (lane, pool) = self.offers.remove(&ticket).expect("an offer");
         let state = State::Idle;
-        let connection = Connection { lane, pool, state };
+        let connection = Connection::new(lane, pool, state);
         assert!(self.connections.insert(server, connection).is_none());
         assert!(self.connections.len() as u32 <= self.policy.total_slots);
         let of_lane = self.count(lane, |_| true);
@@ -412,6 +485,12 @@ impl World {
                 assert!(waited == limit || (self.reloaded && waited > limit));
             }
             Rejection::QueueFull { .. } => assert_eq!(waiter.since, self.now),
+            Rejection::Capped { cap, slots, .. } => {
+                assert_eq!(waiter.since, self.now);
+                assert_eq!(waiter.admitted, None, "its client has room");
+                let caps = self.policy.lanes[lane.index()].caps;
+                assert_eq!(caps.limit(cap), Some(slots));
+            }
             Rejection::NoneLeft => {
                 assert!(self.adopting.contains(&waiter.pool));
                 assert!(!self.is_served(&waiter), "rejected with one left");
@@ -425,6 +504,43 @@ impl World {
                 );
             }
         }
+    }
+
+    /// Lets everyone contend whose client's caps have room, longest waiting first: a client has room while fewer of its
+    /// transactions than its cap run or contend.
+    fn admit(&mut self) {
+        let next = |world: &Self| {
+            let mut waiting = world.waiting.iter();
+            let fits = |waiter: &Waiter| waiter.admitted.is_none() && world.has_room(waiter);
+            Some(*waiting.find(|(_, waiter)| fits(waiter))?.0)
+        };
+        while let Some(ticket) = next(self) {
+            self.next_admission += 1;
+            let admission = Some(self.next_admission);
+            self.waiting.get_mut(&ticket).expect("it waits").admitted = admission;
+        }
+    }
+
+    fn has_room(&self, waiter: &Waiter) -> bool {
+        let caps = self.policy.lanes[waiter.lane.index()].caps;
+        let part = |client: ClientKey, cap| match cap {
+            Cap::User => client.user,
+            Cap::Application => client.application,
+        };
+        Cap::BOTH.into_iter().all(|cap| {
+            let own = part(waiter.client, cap);
+            let Some(limit) = caps.limit(cap).filter(|_| own != 0) else {
+                return true;
+            };
+            let same = |lane: LaneId, client| lane == waiter.lane && part(client, cap) == own;
+            let running = self.connections.values();
+            let running = running.filter(|one| same(one.lane, one.client)).count();
+            let contending = self.waiting.values();
+            let contending = contending
+                .filter(|one| one.admitted.is_some() && same(one.lane, one.client))
+                .count();
+            running + contending < limit as usize
+        })
     }
 
     /// Whether the pool of a waiter has a connection in its lane.
@@ -451,6 +567,9 @@ impl World {
             let busy = self.count(id, |state| matches!(state, State::Busy | State::Cancelled));
             assert_eq!(lane.busy, busy);
             assert_eq!(lane.idle, self.count(id, |state| state == State::Idle));
+            let behind = |one: &&Waiter| one.lane == id && one.admitted.is_none();
+            let behind = self.waiting.values().filter(behind).count();
+            assert_eq!(lane.capped as usize, behind);
             let held = lane.busy + lane.opening;
             if held >= lane.effective || held >= self.policy.lanes[index].min {
                 continue;
@@ -458,7 +577,9 @@ impl World {
             // Within its minimum and its limit, whoever waits has a connection of its own to look forward to or waits
             // for one that failed.
             for (server, idle) in &self.connections {
-                let fits = |one: &Waiter| (one.lane, one.pool) == (idle.lane, idle.pool);
+                let fits = |one: &Waiter| {
+                    (one.lane, one.pool) == (idle.lane, idle.pool) && one.admitted.is_some()
+                };
                 let stuck = idle.lane == id && idle.state == State::Idle;
                 assert!(
                     !(stuck && self.waiting.values().any(fits)),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use pglanes_config::{
-    Activity, Config, Cpu, Keeps, Lane, ListenAddress, Mode, Pooling, Running, Throttle,
+    Activity, Caps, Config, Cpu, Keeps, Lane, ListenAddress, Mode, Pooling, Running, Throttle,
     UpstreamAddress, shown_setting,
 };
 
@@ -119,12 +119,18 @@ fn details(config: &Config, lane: &Lane) -> Vec<(&'static str, Vec<String>)> {
     let plans = lane
         .reuse_plans
         .then(|| "unnamed statements that come again stay prepared".to_owned());
+    let caps = (lane.caps != Caps::default()).then(|| lane.caps.to_string());
+    let notice = lane
+        .queue_notice
+        .map(|after| format!("who waits longer than {} is told so", duration(after)));
     let throttles = config
         .throttles
         .iter()
         .filter(|throttle| throttle.lane == lane.name);
     vec![
         ("match", rules),
+        ("caps", caps.into_iter().collect()),
+        ("notice", notice.into_iter().collect()),
         ("settings", settings),
         ("objective", objective.into_iter().collect()),
         ("plans", plans.into_iter().collect()),

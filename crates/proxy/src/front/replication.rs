@@ -41,7 +41,9 @@ impl Arrival {
             }
             None => (self.pool(known.key_of_replication(&startup))?, None),
         };
-        let mut asked = self.hub.ask(lane, pool);
+        let name = startup.parameter("application_name").unwrap_or("");
+        let client = self.hub.client_key(lane, &known.user, name);
+        let mut asked = self.hub.ask(lane, pool, client);
         let server = loop {
             asked = match asked {
                 Asked::Granted(server) => break server,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use pglanes_lanes::classify::Classified;
-use pglanes_lanes::{LaneId, PoolId, Rejection};
+use pglanes_lanes::{ClientKey, LaneId, PoolId, Rejection};
 use pglanes_wire::message::{self, Severity, TransactionStatus};
 use pglanes_wire::parameters::{ParameterSet, normalise_client_encoding};
 use pglanes_wire::startup::Startup;
@@ -231,7 +231,9 @@ impl Arrival {
         if let Some(known) = known {
             return Ok(known);
         }
-        let mut asked = self.hub.ask(self.lane_to_ask_in(class), pool);
+        let mut asked = self
+            .hub
+            .ask(self.lane_to_ask_in(class), pool, ClientKey::default());
         loop {
             asked = match asked {
                 Asked::Granted(server) => {

@@ -1,6 +1,6 @@
 //! The configuration in force, in the form the data path uses.
 
-use pglanes_config::{Config, Cpu, LaneIndex, Pooling};
+use pglanes_config::{Caps, Config, Cpu, LaneIndex, Pooling};
 use pglanes_lanes::classify::Classifier;
 use pglanes_lanes::{LaneId, Policy};
 
@@ -28,6 +28,8 @@ pub(crate) struct LaneOptions {
     pub(crate) lazy_begin: bool,
     /// Repeated unnamed statements keep their plans.
     pub(crate) reuse_plans: bool,
+    /// One client has its own limit: the scheduler is told who asks.
+    pub(crate) capped: bool,
 }
 
 impl LaneOptions {
@@ -37,6 +39,7 @@ impl LaneOptions {
         cpu: Cpu::Normal,
         lazy_begin: false,
         reuse_plans: false,
+        capped: false,
     };
 
     fn of(config: &Config, name: &str) -> Self {
@@ -45,6 +48,7 @@ impl LaneOptions {
             cpu: lane.cpu,
             lazy_begin: lane.lazy_begin,
             reuse_plans: lane.reuse_plans,
+            capped: lane.caps != Caps::default(),
         })
     }
 }

@@ -23,11 +23,11 @@ mod waiters;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::hash::RandomState;
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use pglanes_lanes::{Input, Leases, Scheduler, ServerId, Time};
+use pglanes_lanes::{ClientKey, Input, LaneId, Leases, Scheduler, ServerId, Time};
 use pglanes_wire::parameters::ParameterSet;
 use pglanes_wire::prepared::StatementCache;
 use tokio::sync::Notify;
@@ -107,6 +107,8 @@ pub(crate) struct Hub {
     armed: Cell<Option<Time>>,
     priority_warned: Cell<bool>,
     aliases: RefCell<upkeep::AliasLog>,
+    /// Makes numbers of clients' names, which nobody outside can foresee.
+    names: RandomState,
 }
 
 impl Hub {
@@ -146,6 +148,7 @@ impl Hub {
             armed: Cell::new(None),
             priority_warned: Cell::new(false),
             aliases: RefCell::default(),
+            names: RandomState::new(),
         })
     }
 
@@ -181,6 +184,19 @@ impl Hub {
         let now = self.clock.now();
         self.scheduler.borrow_mut().handle(now, input);
         self.carry_out();
+    }
+
+    /// Who asks for a slot, where the lane's caps want to know.
+    pub(crate) fn client_key(&self, lane: LaneId, user: &str, application: &str) -> ClientKey {
+        if !self.live.borrow().options(lane).capped {
+            return ClientKey::default();
+        }
+        // Zero is nobody.
+        let key = |name: &str| self.names.hash_one(name).max(1);
+        ClientKey {
+            user: key(user),
+            application: key(application),
+        }
     }
 
     /// The scheduler's view of itself.

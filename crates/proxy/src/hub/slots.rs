@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-use pglanes_lanes::{Input, LaneId, Output, PoolId, Rejection, ServerId, TicketId};
+use pglanes_lanes::{ClientKey, Input, LaneId, Output, PoolId, Rejection, ServerId, TicketId};
 
 use super::waiters::Outcome;
 use super::{Hub, ServerPlace, WaitingTicket};
@@ -82,9 +82,14 @@ impl Drop for LinkedServer {
 
 impl Hub {
     /// Asks for a server connection for one transaction.
-    pub(crate) fn ask(self: &Rc<Self>, lane: LaneId, pool: PoolId) -> Asked {
+    pub(crate) fn ask(self: &Rc<Self>, lane: LaneId, pool: PoolId, client: ClientKey) -> Asked {
         let ticket = self.waiters.borrow_mut().issue();
-        self.tell(Input::Request { ticket, lane, pool });
+        self.tell(Input::Request {
+            ticket,
+            lane,
+            pool,
+            client,
+        });
         let outcome = self.waiters.borrow_mut().take(ticket);
         match outcome {
             Some(outcome) => self.settle(outcome),
@@ -189,6 +194,21 @@ impl Hub {
                     self.metrics.lane(lane).rejected(&reason);
                     self.reject(ticket, reason);
                 }
+                Some(Output::Notice {
+                    ticket,
+                    lane,
+                    place,
+                    waiting,
+                    waited,
+                }) => {
+                    let waited = waited.as_secs_f64();
+                    let live = self.live();
+                    let name = live.lane_name(lane);
+                    let text = format!(
+                        "lane \"{name}\": waiting for a slot for {waited:.1} s, place {place} of {waiting} in the queue"
+                    );
+                    self.waiters.borrow_mut().notify(ticket, text);
+                }
                 Some(Output::CancelRunning { server, throttle }) => {
                     self.cancel_for_throttle(server, throttle);
                 }
@@ -217,8 +237,14 @@ impl Hub {
             drop(server);
             let now = self.clock.now();
             let mut scheduler = self.scheduler.borrow_mut();
+            let request = Input::Request {
+                ticket,
+                lane,
+                pool,
+                client: scheduler.client_of(id),
+            };
             scheduler.handle(now, Input::Closed { server: id });
-            scheduler.handle(now, Input::Request { ticket, lane, pool });
+            scheduler.handle(now, request);
             return;
         }
         let face = Rc::clone(&server.face);

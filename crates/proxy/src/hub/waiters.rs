@@ -19,8 +19,14 @@ pub(crate) enum Outcome {
 
 #[derive(Debug)]
 enum Place {
-    Free { next: Option<u32> },
-    Waiting(Option<Waker>),
+    Free {
+        next: Option<u32>,
+    },
+    Waiting {
+        waker: Option<Waker>,
+        /// What its client is to be told meanwhile.
+        notice: Option<Box<str>>,
+    },
     Decided(Outcome),
 }
 
@@ -62,7 +68,10 @@ impl Waiters {
         if let Place::Free { next } = entry.place {
             self.free = next;
         }
-        entry.place = Place::Waiting(None);
+        entry.place = Place::Waiting {
+            waker: None,
+            notice: None,
+        };
         TicketId(u64::from(entry.generation) << 32 | u64::from(index))
     }
 
@@ -77,9 +86,10 @@ impl Waiters {
     /// nobody holds the ticket any more.
     pub(super) fn decide(&mut self, ticket: TicketId, outcome: Outcome) -> Option<Outcome> {
         match self.entry(ticket) {
-            Some(entry) if matches!(entry.place, Place::Waiting(_)) => {
-                if let Place::Waiting(Some(waker)) =
-                    std::mem::replace(&mut entry.place, Place::Decided(outcome))
+            Some(entry) if matches!(entry.place, Place::Waiting { .. }) => {
+                if let Place::Waiting {
+                    waker: Some(waker), ..
+                } = std::mem::replace(&mut entry.place, Place::Decided(outcome))
                 {
                     waker.wake();
                 }
@@ -107,13 +117,35 @@ impl Waiters {
         self.free = Some(split(ticket).0 as u32);
         match place {
             Place::Decided(outcome) => Some(outcome),
-            Place::Waiting(_) | Place::Free { .. } => None,
+            Place::Waiting { .. } | Place::Free { .. } => None,
+        }
+    }
+
+    /// Leaves a word for the client of one who waits, and wakes the session. A later word takes the place of one that was
+    /// not passed on yet.
+    pub(super) fn notify(&mut self, ticket: TicketId, text: String) {
+        if let Some(Entry {
+            place: Place::Waiting { waker, notice },
+            ..
+        }) = self.entry(ticket)
+        {
+            *notice = Some(text.into_boxed_str());
+            if let Some(waker) = waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    fn take_notice(&mut self, ticket: TicketId) -> Option<Box<str>> {
+        match &mut self.entry(ticket)?.place {
+            Place::Waiting { notice, .. } => notice.take(),
+            Place::Free { .. } | Place::Decided(_) => None,
         }
     }
 
     fn wait(&mut self, ticket: TicketId, context: &Context<'_>) {
         if let Some(entry) = self.entry(ticket)
-            && let Place::Waiting(waker) = &mut entry.place
+            && let Place::Waiting { waker, .. } = &mut entry.place
             && !waker
                 .as_ref()
                 .is_some_and(|known| known.will_wake(context.waker()))
@@ -130,6 +162,11 @@ pub(crate) struct WaitingTicket {
 }
 
 impl WaitingTicket {
+    /// What the client is to be told while it waits.
+    pub(crate) fn take_notice(&mut self) -> Option<Box<str>> {
+        self.hub.waiters.borrow_mut().take_notice(self.ticket?)
+    }
+
     /// Ready when the wait is over. May be polled again only while pending.
     pub(crate) fn poll(&mut self, context: &Context<'_>) -> Poll<Outcome> {
         let Some(ticket) = self.ticket else {

@@ -87,7 +87,9 @@ impl Session {
                 let lane = relayed.map_or(lane, |relayed| relayed.lane_for(lane));
                 self.asked_lane = lane;
                 self.asked_at = self.hub.clock.now();
-                match self.hub.ask(lane, self.identity.pool) {
+                let (user, application) = (&self.identity.user, self.application_name());
+                let client = self.hub.client_key(lane, user, application);
+                match self.hub.ask(lane, self.identity.pool, client) {
                     Asked::Granted(server) => self.link(context, server, bytes, assembled),
                     Asked::Waiting(ticket) => {
                         self.inbox = bytes.to_vec();
@@ -265,6 +267,9 @@ impl Session {
             drop(ticket);
             return self.say_goodbye();
         }
+        if let Some(text) = ticket.take_notice() {
+            self.say_notice(&text);
+        }
         if let Poll::Ready(outcome) = ticket.poll(context) {
             drop(ticket);
             let lane = self.asked_lane;
@@ -290,6 +295,10 @@ impl Session {
         context: &mut Context<'_>,
         ticket: crate::hub::WaitingTicket,
     ) -> Step {
+        if let Poll::Ready(Err(_)) = poll_flush(&mut self.client, context, &mut self.outbox) {
+            drop(ticket);
+            return Step::End;
+        }
         let limit = self.hub.live().config.limits.message_before_slot as usize;
         while self.inbox.len() <= limit {
             let read = SCRATCH.with_borrow_mut(|scratch| {

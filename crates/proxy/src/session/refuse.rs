@@ -2,7 +2,7 @@
 //! asked for it is answered, and the session lives on (design rule 7).
 
 use bytes::BytesMut;
-use pglanes_lanes::{LaneId, Rejection};
+use pglanes_lanes::{Cap, LaneId, Rejection};
 use pglanes_wire::frame;
 use pglanes_wire::message::{self, ErrorBody, Severity};
 
@@ -30,6 +30,16 @@ impl Session {
                 );
                 message::error(&mut out, &ErrorBody::new(Severity::Error, "53300", &text));
             }
+            Refusal::Rejected(Rejection::Capped { cap, slots, length }) => {
+                let (whose, key) = match cap {
+                    Cap::User => ("user", "per_user"),
+                    Cap::Application => ("application", "per_application"),
+                };
+                let text = format!(
+                    "lane \"{name}\": this {whose} has its share of slots (slots: {key} {slots}), and {length} of its transactions are waiting (queue: length)"
+                );
+                message::error(&mut out, &ErrorBody::new(Severity::Error, "53300", &text));
+            }
             Refusal::Rejected(Rejection::TimedOut { waited, limit }) => {
                 let text = format!(
                     "lane \"{name}\": no slot became free within {} (queue: timeout {})",
@@ -44,6 +54,13 @@ impl Session {
             }
         }
         self.answer_first(&out)
+    }
+
+    /// Tells the client something in between; it changes nothing.
+    pub(super) fn say_notice(&mut self, text: &str) {
+        let mut out = BytesMut::new();
+        message::notice(&mut out, &ErrorBody::new(Severity::Notice, "01000", text));
+        self.outbox.extend_from_slice(&out);
     }
 
     /// Answers the waiting transaction as a cancel request does.
