@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod contention;
+pub mod objective;
 pub mod pgbouncer;
 pub mod process;

@@ -6,6 +6,7 @@ mod caps;
 mod cpu;
 mod envelopes;
 mod limits;
+mod objectives;
 mod order;
 mod slots;
 mod throttles;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use pglanes_lanes::classify::StatementKind;
 
+use crate::objective::Objective;
+
 /// The lane that takes what no rule takes.
 pub const DEFAULT_LANE: &str = "default";
 
@@ -186,13 +188,6 @@ pub enum Mode {
     Observe,
     /// Not even decided.
     Off,
-}
-
-/// A latency target, relative to the lane's own quiet baseline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Objective {
-    /// How many times the quiet 95th percentile, in thousandths: 1200 is `1.2x`.
-    pub p95_thousandths: u32,
 }
 
 /// While one lane is active, another has fewer slots.

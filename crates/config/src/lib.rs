@@ -20,6 +20,7 @@ mod explain;
 mod lane;
 mod memory;
 mod model;
+mod objective;
 mod policy;
 mod read;
 mod reader;
@@ -56,8 +57,8 @@ pub use admin::{
 pub use diagnostic::{ConfigError, Diagnostic, MAXIMUM_DIAGNOSTICS};
 pub use explain::{Explanation, Subject};
 pub use lane::{
-    Activity, Caps, Cpu, DEFAULT_LANE, Keeps, Lane, MatchCondition, MatchRule, Mode, Objective,
-    Pooling, Running, Throttle,
+    Activity, Caps, Cpu, DEFAULT_LANE, Keeps, Lane, MatchCondition, MatchRule, Mode, Pooling,
+    Running, Throttle,
 };
 pub use memory::LaneMemory;
 pub use model::{
@@ -65,6 +66,7 @@ pub use model::{
     NameUsed, Reload, RemoteClients, ResolvedUser, UnixSocket, Upstream, UpstreamAddress, User,
     UserAlias, socket_name,
 };
+pub use objective::Objective;
 pub use policy::LaneIndex;
 pub use read::{MAXIMUM_LANES, MAXIMUM_NAMES, MAXIMUM_RULES, MAXIMUM_THROTTLES};
 pub use reload::{Change, Difference, Takes, shown_setting};

@@ -127,7 +127,7 @@ impl Config {
                 Presence::Retired => None,
             };
             policy.lanes.push(match lane {
-                Some(lane) => lane_policy(lane, entry.epoch),
+                Some(lane) => lane_policy(lane, entry.epoch, &index),
                 None => LanePolicy {
                     epoch: entry.epoch,
                     retired: true,
@@ -181,7 +181,7 @@ fn condition_for(condition: &MatchCondition, index: &LaneIndex) -> Option<Condit
     })
 }
 
-fn lane_policy(lane: &Lane, epoch: u64) -> LanePolicy {
+fn lane_policy(lane: &Lane, epoch: u64, index: &LaneIndex) -> LanePolicy {
     LanePolicy {
         name: lane.name.clone(),
         min: lane.minimum,
@@ -201,6 +201,10 @@ fn lane_policy(lane: &Lane, epoch: u64) -> LanePolicy {
         // The scheduler's zero is "no limit".
         idle_timeout: lane.idle_timeout.unwrap_or(Duration::ZERO),
         server_lifetime: lane.server_lifetime.unwrap_or(Duration::ZERO),
+        objective: lane
+            .objective
+            .as_ref()
+            .and_then(|objective| objective.policy(|name| index.id(name))),
         retired: false,
     }
 }

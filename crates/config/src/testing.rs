@@ -131,7 +131,7 @@ lanes:
     mode: off
     idle_timeout: 0
     server_lifetime: off
-    objective: { p95: 1.25x }
+    objective: { p50: 1.1x, p95: 1.25x, p99: 1.5x, linger: 1s, probe: { every: 30s, length: 100ms }, exempt: [second], mode: observe }
   second: { match: [{ user: s }] }
 throttles:
   - { name: t, while: { lane: first, is: leased, linger: 1s }, lane: second, slots: 25%, running: { cancel_after: 5s }, mode: observe }

@@ -1,5 +1,6 @@
 //! What the owner tells the scheduler.
 
+use crate::objective::Sample;
 use crate::{ClientKey, LaneId, Policy, PoolId, ServerId, TicketId};
 
 /// Something that happened. Inputs about unknown tickets or servers change nothing: the owner's news may cross with the
@@ -84,6 +85,13 @@ pub enum Input {
         pool: PoolId,
         /// Who.
         supply: Supply,
+    },
+    /// A transaction of a lane with an objective was measured. Said before its `Release`.
+    Measured {
+        /// The lane it ran in.
+        lane: LaneId,
+        /// What was measured.
+        sample: Sample,
     },
     /// Close the idle connections of a pool, in every lane.
     FlushPool {

@@ -1,4 +1,4 @@
-//! Decides which transaction runs when: classifier, scheduler, throttles.
+//! Decides which transaction runs when: classifier, scheduler, throttles, objectives.
 //!
 //! This is the deterministic half of the proxy. It opens no socket, reads no clock, starts no thread and draws no random
 //! number: the owner says what happened and when ([`Input`], [`Time`]), asks what is to be done ([`Output`]) and when to come
@@ -14,6 +14,7 @@ pub mod classify;
 mod ids;
 mod input;
 mod lease;
+pub mod objective;
 mod output;
 mod policy;
 mod scheduler;
@@ -24,7 +25,7 @@ mod time;
 pub use ids::{ClientKey, LaneId, PoolId, ServerId, TicketId};
 pub use input::{Input, OpenVerdict, Supply};
 pub use lease::{LONGEST_LEASE, Lease, LeaseId, LeaseRefusal, Leases, MAX_LEASES, SHORTEST_LEASE};
-pub use output::{Output, Rejection};
+pub use output::{ObjectiveChange, Output, Rejection};
 pub use policy::{
     Cap, CapPolicy, Condition, DEFAULT_MAX_WAITING, DUTY_PERIOD, Effect, LanePolicy, MAX_LANES,
     MAX_THROTTLES, MAX_TOTAL_SLOTS, MAX_WEIGHT, Mode, Policy, PolicyError, Running, ThrottlePolicy,

@@ -70,6 +70,22 @@ pub enum Output {
         /// The throttle, by its place in the policy.
         throttle: usize,
     },
+    /// A lane's objective begins to hold others back: worth telling, nothing to do. Said at most once in ten seconds.
+    Objective {
+        /// The protected lane.
+        lane: LaneId,
+        /// What it begins.
+        change: ObjectiveChange,
+    },
+}
+
+/// What an objective begins to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectiveChange {
+    /// It holds others back as far as the lane's latency asks for.
+    HoldsBack,
+    /// It holds others back to learn what the lane takes in quiet.
+    Learns,
 }
 
 /// Why a ticket got no slot.

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use crate::objective::ObjectivePolicy;
 use crate::{ClientKey, LaneId};
 
 /// The most lanes a policy may have. A step costs time in proportion to their number.
@@ -224,6 +225,8 @@ pub struct LanePolicy {
     pub idle_timeout: Duration,
     /// A connection is closed, once idle, when it is this old; up to a tenth earlier, so that not all go at once.
     pub server_lifetime: Duration,
+    /// What is to be kept of its latency, by holding lanes of lower priority back.
+    pub objective: Option<ObjectivePolicy>,
     /// Removed from the configuration: no minimum, serves what comes, keeps nothing idle.
     pub retired: bool,
 }
@@ -246,6 +249,7 @@ impl LanePolicy {
             epoch: 0,
             idle_timeout: Duration::from_secs(600),
             server_lifetime: Duration::from_secs(3600),
+            objective: None,
             retired: false,
         }
     }

@@ -3,6 +3,8 @@
 //! Not a model of PostgreSQL: a transaction takes the time its distribution draws, whatever else runs. It shows what the
 //! scheduler does with waits and slots, and the same seed gives the same run to the last decision.
 
+pub mod contended;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
@@ -50,7 +52,7 @@ pub enum Span {
 }
 
 impl Span {
-    fn draw(self, random: &mut Random) -> Duration {
+    pub(crate) fn draw(self, random: &mut Random) -> Duration {
         match self {
             Self::Constant(span) => span,
             Self::Uniform(least, most) => least + most.saturating_sub(least).mul_f64(random.unit()),
@@ -333,7 +335,7 @@ impl World<'_> {
                     let ready = now + self.simulation.open.draw(&mut self.random);
                     self.schedule(ready, Event::Opened { server });
                 }
-                Output::Close { .. } => {}
+                Output::Close { .. } | Output::Objective { .. } => {}
                 // A simulated server asks nobody for a password.
                 Output::Adopted { .. } | Output::NotAdopted { .. } => {}
                 // And nobody reads what a simulated client is told.
@@ -376,6 +378,7 @@ impl World<'_> {
             Output::NotAdopted { ticket } => (7, ticket.0, 0),
             Output::Notice { ticket, place, .. } => (8, ticket.0, u64::from(place)),
             Output::CancelRunning { server, throttle } => (5, server.0, throttle as u64),
+            Output::Objective { lane, change } => (9, u64::from(lane.0), change as u64),
         };
         for word in [now.as_nanos(), kind, what, whom] {
             for byte in word.to_le_bytes() {

@@ -8,6 +8,7 @@ mod model;
 use std::time::Duration;
 
 use model::{Act, World, millis};
+use pglanes_lanes::objective::{ObjectivePolicy, Target};
 use pglanes_lanes::{
     CapPolicy, ClientKey, Condition, Effect, LaneId, LanePolicy, Mode, Policy, Running, Supply,
     ThrottlePolicy,
@@ -17,8 +18,27 @@ use proptest::prelude::*;
 const LANES: u16 = 4;
 const POOLS: u32 = 3;
 
+fn objective() -> impl Strategy<Value = ObjectivePolicy> {
+    let mode =
+        prop_oneof![4 => Just(Mode::Enforce), 1 => Just(Mode::Observe), 1 => Just(Mode::Off)];
+    (0..300_u64, 0..50_u64, 1..20_u64, mode, 0..LANES).prop_map(
+        |(linger, every, length, mode, exempt)| ObjectivePolicy {
+            linger: millis(linger),
+            probe_every: millis(every * 10),
+            probe_length: millis(length),
+            exempt: vec![LaneId(exempt)],
+            mode,
+            ..ObjectivePolicy::new(Target {
+                quantile: 500,
+                times: 1200,
+            })
+        },
+    )
+}
+
 fn lane() -> impl Strategy<Value = LanePolicy> {
     (
+        prop::option::weighted(0.3, objective()),
         0..3_u32,
         1..5_u32,
         0..3_i32,
@@ -28,7 +48,8 @@ fn lane() -> impl Strategy<Value = LanePolicy> {
         (0..4_u32, 0..4_u32, 0..40_u64),
     )
         .prop_map(
-            |(min, max, priority, weight, queue_length, timeout, client)| LanePolicy {
+            |(objective, min, max, priority, weight, queue_length, timeout, client)| LanePolicy {
+                objective,
                 caps: CapPolicy {
                     per_user: Some(client.0).filter(|&slots| slots > 0),
                     per_application: Some(client.1).filter(|&slots| slots > 0),

@@ -18,6 +18,7 @@ mod front;
 mod hub;
 mod kinds;
 mod leases;
+mod meter;
 mod metrics;
 mod priority;
 mod replication;
@@ -31,6 +32,7 @@ mod tls;
 mod upstream;
 
 pub use credentials::{CredentialSource, Lookup};
+pub use hub::{Baselines, LaneBaseline};
 pub use kinds::for_rules;
 pub use leases::{LeaseError, LeaseRequest, LeaseView, MAXIMUM_HOLDER};
 pub use metrics::{BUCKET_BOUNDS_US, Counter, Flag, Gauge, Histogram, LaneMetrics, Metrics};

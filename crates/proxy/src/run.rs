@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::credentials::CredentialSource;
 use crate::front::listener::Listener;
-use crate::hub::{AskedOfSession, Hub, Live, Phase};
+use crate::hub::{AskedOfSession, Baselines, Hub, Live, Phase};
 use crate::leases::{LeaseAnswer, LeaseCommand};
 use crate::metrics::Metrics;
 use crate::tls::{Material, follow_files};
@@ -74,6 +74,8 @@ pub struct View {
 
 pub(crate) enum Request {
     View(oneshot::Sender<View>),
+    Baselines(oneshot::Sender<Baselines>),
+    Restore(Box<Baselines>, oneshot::Sender<Result<(), String>>),
     Reload(Box<Config>, oneshot::Sender<Result<(), String>>),
     ReloadRefused,
     Lease(LeaseCommand, oneshot::Sender<LeaseAnswer>),
@@ -104,6 +106,25 @@ impl Handle {
         let (reply, view) = oneshot::channel();
         self.requests.send(Request::View(reply)).await.ok()?;
         view.await.ok()
+    }
+
+    /// What the lanes with an objective take in quiet, to be kept over a restart; `None` once the proxy has ended.
+    pub async fn baselines(&self) -> Option<Baselines> {
+        let (reply, baselines) = oneshot::channel();
+        self.requests.send(Request::Baselines(reply)).await.ok()?;
+        baselines.await.ok()
+    }
+
+    /// Takes in what was kept of lanes that are still there.
+    ///
+    /// # Errors
+    /// What does not hold in it. The loop then learns by itself.
+    pub async fn restore_baselines(&self, kept: Baselines) -> Result<(), String> {
+        let (reply, done) = oneshot::channel();
+        let gone = || "the proxy has ended".to_owned();
+        let request = Request::Restore(Box::new(kept), reply);
+        self.requests.send(request).await.map_err(|_| gone())?;
+        done.await.map_err(|_| gone())?
     }
 
     /// Puts another configuration in force without dropping a session.
@@ -352,6 +373,15 @@ fn answer(hub: &Rc<Hub>, request: Request) {
         Request::View(reply) => {
             // Whoever asked may have gone.
             let _ = reply.send(hub.view());
+        }
+        Request::Baselines(reply) => {
+            let _ = reply.send(hub.baselines());
+        }
+        Request::Restore(kept, reply) => {
+            let _ = reply.send(
+                hub.restore_baselines(&kept)
+                    .map_err(|error| error.to_string()),
+            );
         }
         Request::Reload(config, reply) => {
             let hub = Rc::clone(hub);

@@ -12,6 +12,7 @@ use pglanes_wire::parameters::{ParameterSet, parse_parameter_status};
 use pglanes_wire::prepared::ServerStatements;
 use pglanes_wire::replies::Replies;
 
+use crate::meter::Meter;
 use crate::settings::Settings;
 use crate::stream::Stream;
 
@@ -96,6 +97,8 @@ pub(crate) struct Server {
     pub(crate) unnamed_of: i32,
     /// When the session was granted this connection for its transaction.
     pub(crate) granted_at: Time,
+    /// What the transaction takes, where its lane has an objective.
+    pub(crate) meter: Meter,
     /// The session that used it last (its process id), or 0.
     pub(crate) last_session: i32,
     /// What sequences last gave here was given to the session that has it now, or may

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use pglanes_lanes::classify::StatementKind;
+use pglanes_lanes::objective::{ClassKey, ObjectivePolicy, Sample, Target};
 use pglanes_lanes::{
-    Condition, Effect, Input, LaneId, LanePolicy, Mode, Policy, Running, Scheduler, ThrottlePolicy,
-    Time,
+    ClientKey, Condition, Effect, Input, LaneId, LanePolicy, Mode, Policy, PoolId, Running,
+    Scheduler, ThrottlePolicy, TicketId, Time,
 };
 use pglanes_proxy::{BUCKET_BOUNDS_US, Metrics, View};
 use prometheus::TextEncoder;
@@ -126,6 +128,62 @@ fn every_family_is_well_formed_and_tells_the_state() {
     let pinned = [("lane", "evaluation"), ("reason", "temporary_table")];
     check("pglanes_pinned_sessions", &pinned, 0.0);
     check("pglanes_out_of_sync_total", &[], 0.0);
+}
+
+#[test]
+fn an_objective_tells_what_it_keeps_what_it_leaves_and_what_it_knows() {
+    let mut policy = policy();
+    policy.lanes[0].priority = 10;
+    policy.lanes[0].objective = Some(ObjectivePolicy::new(Target {
+        quantile: 950,
+        times: 1200,
+    }));
+    let mut scheduler = Scheduler::new(policy);
+    let at = |millis: u64| Time::from_nanos(millis * 1_000_000);
+    let (lane, pool, ticket) = (LaneId(0), PoolId(0), TicketId(1));
+    let request = Input::Request {
+        ticket,
+        lane,
+        pool,
+        client: ClientKey::default(),
+    };
+    scheduler.handle(at(100), request);
+    for number in 0..60 {
+        let sample = Sample {
+            class: ClassKey {
+                kind: StatementKind::Select,
+                shape: 0xabcd_ef01 << 32,
+            },
+            began: at(200 + number),
+            served: Duration::from_millis(4),
+            waited: Duration::ZERO,
+        };
+        scheduler.handle(at(205 + number), Input::Measured { lane, sample });
+    }
+    let exposition = scrape(&view(&scheduler, 1), &status(Reachability::Reached));
+    let value = |name: &str, labels: &[(&str, &str)]| {
+        let lane = [&[("lane", "evaluation")], labels].concat();
+        exposition.value(name, &lane)
+    };
+    let p95 = [("quantile", "p95")];
+    assert_eq!(value("pglanes_objective_target", &p95), Some(1.2));
+    assert_eq!(value("pglanes_objective_enforced", &[]), Some(1.0));
+    assert_eq!(
+        value("pglanes_objective_phase", &[("phase", "resting")]),
+        Some(0.0)
+    );
+    let class = [("class", "SELECT abcdef01")];
+    assert_eq!(
+        value("pglanes_objective_baseline_samples", &class),
+        Some(60.0)
+    );
+    let quiet = value("pglanes_objective_baseline_seconds", &class).unwrap();
+    assert!((quiet / 0.004 - 1.0).abs() < 0.05, "{quiet}");
+    assert!(value("pglanes_objective_baseline_age_seconds", &class).is_some());
+    assert_eq!(value("pglanes_objective_activations_total", &[]), Some(1.0));
+    let held = [("objective", "evaluation"), ("lane", "compaction")];
+    let limit = exposition.value("pglanes_controller_limit", &held);
+    assert!(limit.is_some_and(|limit| limit <= 1.0), "{limit:?}");
 }
 
 #[test]

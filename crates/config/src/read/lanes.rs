@@ -4,11 +4,10 @@ use pglanes_lanes::classify::StatementKind;
 
 use super::{MAXIMUM_LANES, MAXIMUM_RULES};
 use crate::diagnostic::quoted;
-use crate::lane::{Cpu, DEFAULT_LANE, Lane, MatchCondition, MatchRule, Mode, Objective, Pooling};
+use crate::lane::{Cpu, DEFAULT_LANE, Lane, MatchCondition, MatchRule, Mode, Pooling};
 use crate::reader::{Reading, Section};
 use crate::settings;
 use crate::suggest::nearest;
-use crate::units;
 use crate::yaml::Value;
 
 /// The longest name of a lane: it is a label of metrics and a part of messages.
@@ -127,22 +126,8 @@ fn lane(
     lane.idle_timeout = idle.unwrap_or(lane.idle_timeout);
     let lifetime = reading.duration_or_off(section, "server_lifetime");
     lane.server_lifetime = lifetime.unwrap_or(lane.server_lifetime);
-    lane.objective = objective(reading, section);
+    lane.objective = super::objective::objective(reading, section, known);
     lane
-}
-
-fn objective(reading: &mut Reading<'_>, lane: &Section<'_>) -> Option<Objective> {
-    let section = reading.subsection(lane, "objective")?;
-    let p95 = reading.parsed(&section, "p95", |text| {
-        let thousandths = units::ratio_thousandths(text)?;
-        let range = 1001..=100_000;
-        if range.contains(&thousandths) {
-            Ok(thousandths)
-        } else {
-            Err("it is above `1x`, which is the quiet baseline, and at most `100x`".to_owned())
-        }
-    });
-    p95.map(|p95_thousandths| Objective { p95_thousandths })
 }
 
 fn rules(

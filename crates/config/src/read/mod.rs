@@ -1,10 +1,11 @@
 //! From the written tree to the model, one file a part of it: `server` (addresses, upstream, limits), `names` (databases
-//! and users), `access` (who may come in), `admin` (who may change things), `tls`, `lanes`, `throttles`. What must hold across parts is in `validate`.
+//! and users), `access` (who may come in), `admin` (who may change things), `tls`, `lanes`, `objective`, `throttles`. What must hold across parts is in `validate`.
 
 mod access;
 mod admin;
 mod lanes;
 mod names;
+mod objective;
 mod server;
 mod throttles;
 mod tls;

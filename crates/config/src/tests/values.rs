@@ -125,7 +125,14 @@ fn lanes_keep_their_order_and_default_goes_last() {
     assert_eq!(
         lane.objective,
         Some(Objective {
-            p95_thousandths: 1250
+            p50: Some(1100),
+            p95: Some(1250),
+            p99: Some(1500),
+            linger: Duration::from_secs(1),
+            probe_every: Some(Duration::from_secs(30)),
+            probe_length: Duration::from_millis(100),
+            exempt: vec!["second".to_owned()],
+            mode: Mode::Observe,
         })
     );
     assert_eq!(

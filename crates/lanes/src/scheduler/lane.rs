@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::allowance::Allowance;
 use super::caps::Caps;
 use super::pool::{Keep, ORDER, Server};
 use super::queue::{ARRIVAL, NOTICE, PLACE};
@@ -76,6 +77,12 @@ pub(super) struct Lane {
     pub(super) last_connected: Option<Time>,
     /// Whether a throttle watches it.
     pub(super) watched: bool,
+    /// Whether it has an objective that rests until it has something to do.
+    pub(super) wakes_objective: bool,
+    /// What objectives of other lanes leave it.
+    pub(super) allowance: Allowance,
+    /// The slots of that at this moment; as many as there are without.
+    pub(super) allowed: u32,
     /// Active throttles that target it, bound or only observing.
     pub(super) throttles_active: u32,
     pub(super) throttled_since: Option<Time>,
@@ -118,6 +125,9 @@ impl Lane {
             activity: Activity::Quiet(None),
             last_connected: None,
             watched: false,
+            wakes_objective: false,
+            allowance: Allowance::new(),
+            allowed: u32::MAX,
             throttles_active: 0,
             throttled_since: None,
             throttled_total: Duration::ZERO,
@@ -165,6 +175,12 @@ impl Lane {
     /// Transactions that wait behind their client's cap.
     pub(super) fn capped(&self) -> u32 {
         self.caps.as_deref().map_or(0, Caps::waiting)
+    }
+
+    /// Slots it holds, and transactions that wait for one.
+    pub(super) fn wanted(&self) -> u32 {
+        // Waiters are bounded far below 2^32.
+        self.held() + self.queued() as u32
     }
 
     pub(super) fn stride(&self) -> u64 {

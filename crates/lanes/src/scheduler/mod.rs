@@ -1,7 +1,8 @@
 //! The scheduler: lanes, queues, server connections and throttles as one state machine.
 //!
 //! A step is `handle` or `handle_timeout`; it ends with everything decided that can be decided, so that between steps no
-//! waiter could be served by what is there. `lane`, `queue`, `pool`, `throttle` and `backoff` each keep one kind of state;
+//! waiter could be served by what is there. `lane`, `queue`, `pool`, `throttle`, `objective`, `allowance` and `backoff` each
+//! keep one kind of state;
 //! `dispatch` is the only place that gives out slots; `caps` keeps one client from taking its lane; `notices` tells who waits
 //! long; `adopt` takes in connections that clients' logins made; `timers` is the only one that acts because time passed;
 //! `reload` applies a policy; `slab` is what all of it is stored in.
@@ -21,12 +22,14 @@
 //! where held counts busy and opening connections. Idle ones are closed for whoever has the right to the slot.
 
 mod adopt;
+mod allowance;
 mod backoff;
 mod caps;
 mod dispatch;
 mod invariants;
 mod lane;
 mod notices;
+mod objective;
 mod pool;
 mod queue;
 mod reload;
@@ -52,6 +55,7 @@ use backoff::Backoffs;
 use dispatch::{Class, Plan};
 use lane::Lane;
 use notices::Heed;
+use objective::Guard;
 use pool::{Pool, Server, ServerState};
 use queue::{Charge, LISTS, NumberMap, Standing, Waiter};
 use slab::{Links, Slab};
@@ -67,6 +71,8 @@ pub struct Scheduler {
     lanes: Vec<Lane>,
     classes: Vec<Class>,
     throttles: Vec<Throttle>,
+    /// One for each lane with an objective.
+    guards: Vec<Guard>,
 
     waiters: Slab<Waiter>,
     /// Waiting tickets only: a granted one is the owner's.
@@ -96,6 +102,10 @@ pub struct Scheduler {
     throttle_edge: Option<Time>,
     /// A watched lane changed between active and not.
     throttles_stale: bool,
+    /// When objectives are looked at again though nothing happens.
+    objective_edge: Option<Time>,
+    /// What an objective leaves to others may have changed.
+    objectives_stale: bool,
     /// Something changed that may let a waiter through.
     dispatch_due: bool,
     /// Counts dispatch rounds, to mark lanes found blocked in one.
@@ -117,6 +127,7 @@ impl Scheduler {
             lanes: Vec::new(),
             classes: Vec::new(),
             throttles: Vec::new(),
+            guards: Vec::new(),
             waiters: Slab::new(),
             tickets: NumberMap::default(),
             next_sequence: 0,
@@ -133,6 +144,8 @@ impl Scheduler {
             outputs: VecDeque::new(),
             throttle_edge: None,
             throttles_stale: false,
+            objective_edge: None,
+            objectives_stale: false,
             dispatch_due: false,
             round: 0,
             retired_lanes: 0,
@@ -176,6 +189,7 @@ impl Scheduler {
             Input::Reload { policy } => self.apply_policy(policy),
             Input::Adopt { ticket, lane, pool } => self.adopt(ticket, lane, pool),
             Input::Supply { pool, supply } => self.supply(pool, supply),
+            Input::Measured { lane, sample } => self.measured(lane, sample),
             Input::FlushPool { pool } => self.flush(pool),
         }
         self.settle();
@@ -254,6 +268,9 @@ impl Scheduler {
             if self.throttles_stale {
                 self.refresh_throttles();
             }
+            if self.objectives_stale {
+                self.refresh_objectives();
+            }
             self.dispatch();
             if !self.is_unsettled() {
                 return;
@@ -263,7 +280,7 @@ impl Scheduler {
 
     /// Something happened that comes before the next slot is given out.
     fn is_unsettled(&self) -> bool {
-        self.stranded || self.throttles_stale
+        self.stranded || self.throttles_stale || self.objectives_stale
     }
 
     fn request(&mut self, ticket: TicketId, lane: LaneId, pool: PoolId, client: ClientKey) {
@@ -276,6 +293,10 @@ impl Scheduler {
         }
         let pool = self.find_or_add_pool(lane, pool);
         self.note_held_back(lane);
+        if self.lanes[lane.index()].allowance.is_limited() {
+            self.note_allowance(lane);
+        }
+        self.note_held_back_by_objective(lane);
         let mut waiter = Waiter {
             ticket,
             lane,

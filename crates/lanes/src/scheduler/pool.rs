@@ -213,6 +213,18 @@ impl Scheduler {
                 }
             }
         });
+        self.note_running(lane);
+    }
+
+    /// What runs in a lane has changed: those who count it hear so. Costs nothing where there is no objective.
+    fn note_running(&mut self, lane: LaneId) {
+        if self.guards.is_empty() {
+            return;
+        }
+        self.note_quiet();
+        if self.lanes[lane.index()].allowance.is_limited() {
+            self.note_allowance(lane);
+        }
     }
 
     fn detach(&mut self, place: u32) {
@@ -279,6 +291,7 @@ impl Scheduler {
             self.leave_room(lane, client);
         }
         self.note_activity(lane);
+        self.note_running(lane);
         self.dispatch_due = true;
     }
 

@@ -295,7 +295,11 @@ impl Scheduler {
         let lane = &mut self.lanes[lane.index()];
         let busy = !lane.arrivals.is_empty() || lane.running() > 0;
         match (busy, lane.activity) {
-            (true, Activity::Quiet(_)) => lane.activity = Activity::Busy,
+            (true, Activity::Quiet(_)) => {
+                lane.activity = Activity::Busy;
+                // Its end is noticed when the objective is looked at next.
+                self.objectives_stale |= lane.wakes_objective;
+            }
             (false, Activity::Busy) => lane.activity = Activity::Quiet(Some(now)),
             _ => return,
         }

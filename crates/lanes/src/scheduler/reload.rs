@@ -53,6 +53,7 @@ impl Scheduler {
         self.apply_throttles(policy.throttles.into_iter().zip(forces));
         self.apply_classes();
         self.refresh_throttles();
+        self.apply_objectives();
         self.reserved = self.lanes.iter().map(Lane::reserved).sum();
         self.drain_idle();
         self.renew_lifetimes();

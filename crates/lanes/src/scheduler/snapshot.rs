@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Scheduler;
 use super::lane::Lane;
 use super::throttle::{Force, UNLIMITED};
+use crate::objective::ObjectiveSnapshot;
 use crate::{Cap, LaneId, Mode, Time};
 
 /// Everything that can be seen of the scheduler.
@@ -14,6 +15,8 @@ pub struct Snapshot {
     pub lanes: Vec<LaneSnapshot>,
     /// Each throttle, by its place in the policy.
     pub throttles: Vec<ThrottleSnapshot>,
+    /// Each objective that is not off.
+    pub objectives: Vec<ObjectiveSnapshot>,
     /// The connections all lanes may have together.
     pub total_slots: u32,
     /// The connections there are, opening and idle ones included.
@@ -121,6 +124,7 @@ impl Scheduler {
                 .map(|lane| self.lane_snapshot(lane, now.max(self.now)))
                 .collect(),
             throttles: self.throttle_snapshots(),
+            objectives: self.objective_snapshots(now.max(self.now)),
             total_slots: self.total_slots,
             connections: self.connections,
             in_use: self.lanes.iter().map(Lane::held).sum(),

@@ -119,9 +119,10 @@ impl Scheduler {
         }
     }
 
-    fn limit_lane(&mut self, index: usize) {
+    /// Gives a lane the limit of this moment: the strictest of its maximum, its throttles, and what objectives leave it.
+    pub(super) fn limit_lane(&mut self, index: usize) {
         let lane = &self.lanes[index];
-        let mut effective = lane.cap;
+        let mut effective = lane.cap.min(lane.allowed);
         if lane.throttles_active > 0 && lane.enforces() {
             let binding = self.throttles.iter().filter(|throttle| {
                 throttle.force == Force::Binds && throttle.policy.lane.index() == index

@@ -16,6 +16,10 @@ impl Scheduler {
         if self.throttles_stale || self.throttle_edge.is_some_and(|edge| edge <= self.now) {
             self.refresh_throttles();
         }
+        if self.objectives_stale || self.objective_edge.is_some_and(|edge| edge <= self.now) {
+            self.refresh_objectives();
+        }
+        self.open_allowances();
         self.cancel_running();
         let mut rested = Vec::new();
         self.backoffs.end_rests(self.now, |pool| rested.push(pool));
@@ -103,6 +107,7 @@ impl Scheduler {
     pub(super) fn find_next_timeout(&self) -> Option<Time> {
         let old = self.lifetimes.peek().map(|&Reverse((end, _))| end);
         let mut next = earliest(self.throttle_edge, earliest(self.backoffs.next(), old));
+        next = earliest(next, self.objective_edge);
         let mut consider = |time: Option<Time>| next = earliest(next, time);
         for lane in &self.lanes {
             if let Some(oldest) = lane.arrivals.front() {
@@ -110,6 +115,9 @@ impl Scheduler {
             }
             consider(self.notice_due(lane));
             consider(lane.idle_deadline(&self.servers));
+            if !lane.uncovered.is_empty() {
+                consider(lane.allowance.opens());
+            }
         }
         for throttle in &self.throttles {
             consider(self.cancel_deadline(throttle));

@@ -1,5 +1,7 @@
 //! The owner's side of the scheduler, kept as plainly as can be, with a check of each output.
 
+mod inputs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -150,6 +152,7 @@ impl World {
             Act::Release(which) => {
                 let busy = |state| matches!(state, State::Busy | State::Cancelled);
                 if let Some(server) = self.pick_connection(which, busy) {
+                    self.measure(server, which);
                     self.set(server, State::Idle);
                     self.tell(Input::Release { server });
                 }
@@ -208,22 +211,6 @@ impl World {
             pool,
             client,
         });
-    }
-
-    fn offer(&mut self, lane: LaneId, pool: PoolId) {
-        self.next_ticket += 1;
-        let ticket = TicketId(self.next_ticket);
-        self.offers.insert(ticket, (lane, pool));
-        self.tell(Input::Adopt { ticket, lane, pool });
-        assert!(self.offers.is_empty(), "an offer is answered at once");
-    }
-
-    fn supply(&mut self, pool: PoolId, supply: Supply) {
-        match supply {
-            Supply::Adopted => self.adopting.insert(pool),
-            Supply::Opened => self.adopting.remove(&pool),
-        };
-        self.tell(Input::Supply { pool, supply });
     }
 
     pub(crate) fn reload(&mut self, policy: Policy) {
@@ -356,6 +343,10 @@ impl World {
                     lane,
                     reason,
                 } => self.check_reject(ticket, lane, reason),
+                Output::Objective { lane, .. } => {
+                    let protected = &self.policy.lanes[lane.index()].objective;
+                    assert!(protected.is_some(), "{lane:?} has no objective");
+                }
                 Output::CancelRunning { server, .. } => {
                     assert_eq!(
                         self.connections[&server].state,

@@ -8,6 +8,7 @@ use pglanes_config::{
     UpstreamAddress, shown_setting,
 };
 
+use crate::serve::baselines;
 use crate::source::Source;
 
 const HEADINGS: [&str; 8] = [
@@ -112,10 +113,20 @@ fn add(text: &mut String, more: std::fmt::Arguments<'_>) {
 fn details(config: &Config, lane: &Lane) -> Vec<(&'static str, Vec<String>)> {
     let rules = lane.rules.iter().map(ToString::to_string).collect();
     let settings = lane.settings.iter().map(shown_setting).collect();
-    let objective = lane.objective.map(|objective| {
-        let times = f64::from(objective.p95_thousandths) / 1000.0;
-        format!("p95 at most {times}x of its quiet baseline")
+    let objective = lane.objective.iter().flat_map(|objective| {
+        objective.targets().map(|(name, target)| {
+            let times = f64::from(target.times) / 1000.0;
+            format!("{name} at most {times}x of its quiet baseline")
+        })
     });
+    let kept = baselines::age(config).and_then(|kept| {
+        let (_, classes) = kept.lanes.iter().find(|(name, _)| *name == lane.name)?;
+        let age = baselines::in_one_unit(kept.age);
+        Some(format!(
+            "its quiet latency is kept: {classes} classes, as of {age} ago"
+        ))
+    });
+    let objective = objective.chain(kept);
     let plans = lane
         .reuse_plans
         .then(|| "unnamed statements that come again stay prepared".to_owned());
@@ -132,7 +143,7 @@ fn details(config: &Config, lane: &Lane) -> Vec<(&'static str, Vec<String>)> {
         ("caps", caps.into_iter().collect()),
         ("notice", notice.into_iter().collect()),
         ("settings", settings),
-        ("objective", objective.into_iter().collect()),
+        ("objective", objective.collect()),
         ("plans", plans.into_iter().collect()),
         ("yields", throttles.map(yields).collect()),
     ]

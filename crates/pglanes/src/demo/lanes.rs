@@ -87,6 +87,14 @@ impl Default for Lanes {
 }
 
 impl Lanes {
+    /// Those of a text, under a name of their own.
+    pub fn named(name: &str, source: String) -> Lanes {
+        Lanes {
+            name: name.to_owned(),
+            source,
+        }
+    }
+
     /// Those of a file.
     ///
     /// # Errors
@@ -271,6 +279,11 @@ impl Running {
         // Clients of the demo's proxy are trusted; what PostgreSQL asks for, the proxy knows.
         target.password = None;
         target
+    }
+
+    /// By which to talk to the proxy.
+    pub fn handle(&self) -> pglanes_proxy::Handle {
+        self.proxy.handle().clone()
     }
 
     /// What the lanes have done so far.

@@ -4,9 +4,11 @@
 //! Each workload runs on a thread with a runtime of its own, as they are processes of their own in life: an evaluation that
 //! shared a runtime with the memory system would wait for that, and not for PostgreSQL.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Context;
+use pglanes_proxy::Handle;
 use pglanes_testbed::TestbedError;
 use pglanes_testbed::schema::Data;
 use pglanes_testbed::workload::{Evaluation, Memory, Report, Stop, StopHandle, Target};
@@ -242,6 +244,31 @@ pub async fn run_over<Way>(
     warm(bed, &direct).await?;
     let (targets, _way) = open(&direct)?;
     measure(bed.data(), amount, work, &targets).await
+}
+
+/// Runs one phase through the lanes, with somebody who looks at the proxy meanwhile: `watch` gets its handle before the work
+/// begins, and what it returns is dropped when the work has ended.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_watched<Watching: Future<Output = ()>>(
+    bed: &Bed,
+    amount: &Amount,
+    work: Work,
+    (lanes, ports): (&Lanes, Ports),
+    watch: impl FnOnce(Handle) -> Watching,
+) -> anyhow::Result<Measurement> {
+    let direct = bed.fresh().await?;
+    warm(bed, &direct).await?;
+    let running = lanes.start(ports, &bed.upstream()?)?;
+    let through = Targets::both(running.target(&direct));
+    let watching = watch(running.handle());
+    let mut measurement = tokio::select! {
+        measurement = measure(bed.data(), amount, work, &through) => measurement?,
+        never = async { watching.await; std::future::pending::<Infallible>().await } => match never {},
+    };
+    measurement.lanes = Some(running.deeds().await);
+    Ok(measurement)
 }
 
 /// Reads what the work will read, so that no phase is the first to do so.

@@ -1,12 +1,14 @@
 //! `pglanes serve`: the proxy on its thread, and beside it on one other: signals, reloads, metrics, and whether PostgreSQL
 //! is there.
 //!
+//! - `baselines`: what lanes take in quiet, kept over restarts
 //! - `control`: what signals and the file ask for, until the proxy has ended
 //! - `reload`: another configuration in force, or why not
 //! - `credentials`: what the data path asks about passwords
 //! - `upstream`: whether PostgreSQL answers
 //! - `signals`: what the operating system tells us
 
+pub(crate) mod baselines;
 mod control;
 mod credentials;
 mod reload;
@@ -29,6 +31,7 @@ use tokio::sync::watch;
 use crate::file_limit;
 use crate::source::Source;
 use crate::state::{State, StateError};
+use baselines::Keeper;
 use control::Control;
 use credentials::OverControl;
 use reload::Reloader;
@@ -74,7 +77,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), ServeError> {
         tracing::warn!("{warning}");
     }
     let proxy = Proxy::start_with(config.clone(), Some(OverControl::new()))?;
-    let kept = keeping(&config, &proxy)?;
+    let (state, kept) = keeping(&config, &proxy)?;
     announce(&source, &config, &proxy, http.as_ref());
     let (status, of_status) = watch::channel(Status {
         upstream: Reachability::Untried,
@@ -96,40 +99,48 @@ pub async fn run(source: Source, config: Config) -> Result<(), ServeError> {
             None => handle.ended().await,
         }
     };
+    let keeper = Keeper::new(state, config.clone(), handle.clone());
     let watching = upstream::watch(config.upstream.clone(), handle.clone(), status.clone());
     let reloader =
         Reloader::new(source, stamp, config, handle.clone(), status).with_tokens(tokens, kept);
     let control = Control::new(signals, reloader, handle.clone());
     // All of them end with the proxy; when it is stuck the first one does not wait for that.
-    tokio::select! {
+    let outcome = tokio::select! {
         biased;
-        outcome = control.run() => finish(proxy, outcome),
-        never = async { tokio::join!(metrics, watching); std::future::pending::<Never>().await } => match never {},
-    }
+        outcome = control.run() => outcome,
+        never = async { tokio::join!(metrics, watching, keeper.run()); std::future::pending::<Never>().await } => match never {},
+    };
+    keeper.write().await;
+    finish(proxy, outcome)
 }
 
 /// Makes the state folder, and gives the token that is kept there. A folder that was named and cannot be used is a
 /// mistake; without the usual one the proxy does what it can.
-fn keeping(config: &Config, proxy: &Proxy) -> Result<Option<Secret<String>>, ServeError> {
+fn keeping(
+    config: &Config,
+    proxy: &Proxy,
+) -> Result<(Option<State>, Option<Secret<String>>), ServeError> {
     let port = proxy
         .addresses()
         .first()
         .map_or_else(|| config.first_port(), SocketAddr::port);
-    let opened = State::open(&config.state, port)
-        .and_then(|state| state.map(|state| state.token()).transpose());
+    let opened = State::open(&config.state, port).and_then(|state| {
+        let token = state.as_ref().map(State::token).transpose()?;
+        Ok((state, token))
+    });
     match opened {
-        Ok(token) => {
+        Ok((state, token)) => {
             if token.is_none() && config.admin.token.is_none() {
                 tracing::info!(
                     "nothing can be changed over HTTP: there is no state folder and no admin.token"
                 );
             }
-            Ok(token)
+            Ok((state, token))
         }
         Err(error) if matches!(config.state, StateFolder::At(_)) => Err(error.into()),
         Err(error) => {
             tracing::warn!("{error}; nothing outlives a restart (lanes.yaml: state)");
-            Ok(None)
+            Ok((None, None))
         }
     }
 }

@@ -5,6 +5,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod baselines;
 mod check;
 mod serve;
 mod support;

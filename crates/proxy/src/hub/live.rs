@@ -1,6 +1,6 @@
 //! The configuration in force, in the form the data path uses.
 
-use pglanes_config::{Caps, Config, Cpu, LaneIndex, Pooling};
+use pglanes_config::{Caps, Config, Cpu, LaneIndex, Mode, Pooling};
 use pglanes_lanes::classify::Classifier;
 use pglanes_lanes::{LaneId, Policy};
 
@@ -30,6 +30,8 @@ pub(crate) struct LaneOptions {
     pub(crate) reuse_plans: bool,
     /// One client has its own limit: the scheduler is told who asks.
     pub(crate) capped: bool,
+    /// It has an objective: its transactions are measured.
+    pub(crate) measured: bool,
 }
 
 impl LaneOptions {
@@ -40,6 +42,7 @@ impl LaneOptions {
         lazy_begin: false,
         reuse_plans: false,
         capped: false,
+        measured: false,
     };
 
     fn of(config: &Config, name: &str) -> Self {
@@ -49,6 +52,11 @@ impl LaneOptions {
             lazy_begin: lane.lazy_begin,
             reuse_plans: lane.reuse_plans,
             capped: lane.caps != Caps::default(),
+            measured: lane.mode != Mode::Off
+                && lane
+                    .objective
+                    .as_ref()
+                    .is_some_and(|objective| objective.mode != Mode::Off),
         })
     }
 }

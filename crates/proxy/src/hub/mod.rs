@@ -9,7 +9,9 @@
 //! - `known`: what is known of passwords beyond the files
 //! - `relayed`: logins that PostgreSQL decided, and the connections they brought
 //! - `live`: the configuration in force
+//! - `baselines`: what outlives a restart
 
+mod baselines;
 pub(crate) mod known;
 pub(crate) mod live;
 mod opening;
@@ -41,6 +43,7 @@ use crate::settings::{Interner, Settings};
 use crate::tls::Material;
 use crate::upstream::SaltedPasswords;
 
+pub use baselines::{Baselines, LaneBaseline};
 use known::Known;
 use relayed::Relays;
 
@@ -106,6 +109,8 @@ pub(crate) struct Hub {
     timer: Notify,
     armed: Cell<Option<Time>>,
     priority_warned: Cell<bool>,
+    /// The major version that connections say they are of.
+    server_version: RefCell<Option<String>>,
     aliases: RefCell<upkeep::AliasLog>,
     /// Makes numbers of clients' names, which nobody outside can foresee.
     names: RandomState,
@@ -147,6 +152,7 @@ impl Hub {
             timer: Notify::new(),
             armed: Cell::new(None),
             priority_warned: Cell::new(false),
+            server_version: RefCell::new(None),
             aliases: RefCell::default(),
             names: RandomState::new(),
         })

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::{Hub, PoolKey, ServerPlace};
 use crate::hub::Live;
+use crate::meter::Meter;
 use crate::priority::{self, Lowered};
 use crate::server::{Server, ServerFace};
 use crate::settings::Settings;
@@ -189,6 +190,9 @@ impl Hub {
         welcome: LoggedIn,
     ) -> Server {
         let live = self.live();
+        if let Some(version) = welcome.parameters.get("server_version") {
+            self.note_server_version(version);
+        }
         let parameters = self.parameter_sets.borrow_mut().intern(welcome.parameters);
         self.pools
             .borrow_mut()
@@ -221,6 +225,7 @@ impl Hub {
             last_session: 0,
             sequences_are_ours: false,
             granted_at: Time::from_nanos(0),
+            meter: Meter::default(),
             dying: false,
         }
     }

@@ -3,7 +3,9 @@
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-use pglanes_lanes::{ClientKey, Input, LaneId, Output, PoolId, Rejection, ServerId, TicketId};
+use pglanes_lanes::{
+    ClientKey, Input, LaneId, ObjectiveChange, Output, PoolId, Rejection, ServerId, TicketId,
+};
 
 use super::waiters::Outcome;
 use super::{Hub, ServerPlace, WaitingTicket};
@@ -209,6 +211,7 @@ impl Hub {
                     );
                     self.waiters.borrow_mut().notify(ticket, text);
                 }
+                Some(Output::Objective { lane, change }) => self.tell_of_objective(lane, change),
                 Some(Output::CancelRunning { server, throttle }) => {
                     self.cancel_for_throttle(server, throttle);
                 }
@@ -287,6 +290,24 @@ impl Hub {
             .replace(Some(format!("throttle {name:?}")));
         self.metrics.throttle_cancels.increment();
         crate::cancel::forward_to_client(self, face);
+    }
+
+    /// An objective's beginning, once in a while: what there is to see of it is in the metrics.
+    fn tell_of_objective(&self, lane: LaneId, change: ObjectiveChange) {
+        let live = self.live();
+        let lane = live.lane_name(lane);
+        match change {
+            ObjectiveChange::HoldsBack => {
+                tracing::info!(
+                    lane,
+                    "its objective begins to hold lanes of lower priority back"
+                );
+            }
+            ObjectiveChange::Learns => tracing::info!(
+                lane,
+                "its objective holds lanes of lower priority back, to learn the lane's latency in quiet"
+            ),
+        }
     }
 
     /// Notes the face of a connection that a session holds, for cancels by throttles.

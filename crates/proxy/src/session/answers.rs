@@ -184,6 +184,7 @@ impl Session {
             names.forget_all_failed();
         }
         self.work.failed();
+        server.meter.spoil();
         self.undo_prepared(server);
         self.hub.metrics.lane(server.lane).errors.add(1);
         match fields.sqlstate() {

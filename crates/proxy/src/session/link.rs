@@ -30,6 +30,14 @@ impl Session {
         let lane = server.lane;
         let waited = server.granted_at.since(self.asked_at);
         self.hub.metrics.lane(lane).queue_wait.record(waited);
+        match self.hub.live().options(lane).measured {
+            true => {
+                let granted = server.granted_at;
+                server.meter.begin(waited);
+                server.meter.run(granted);
+            }
+            false => server.meter.off(),
+        }
         self.face
             .activity
             .replace(Activity::Linked(Rc::clone(&server.face)));

@@ -11,6 +11,7 @@ use super::lazily::in_block;
 use super::pins::Reason;
 use super::relay::Parting;
 use super::{PassTo, Session};
+use crate::kinds;
 use crate::server::Server;
 use crate::splice::Splice;
 
@@ -71,6 +72,9 @@ impl Session {
         self.inbox = bytes[at..].to_vec();
         if server.replies.has_in_place() {
             self.say_in_place(server);
+        }
+        if server.meter.is_on() && !server.meter.runs() && !server.replies.is_settled() {
+            server.meter.run(self.hub.clock.now());
         }
         // What came before a Terminate or a broken frame still counts.
         Self::send_to_server(context, server, splice.finish())
@@ -188,6 +192,9 @@ impl Session {
             // A simple Query drops the unnamed statement (protocol, "Extended Query").
             self.unnamed = None;
             server.unnamed_of = 0;
+            if server.meter.is_on() {
+                server.meter.statement(kinds::for_rules(seen.first), sql);
+            }
             self.will_run(server, seen, sql);
             if have < header.total {
                 // What was not seen may have made any state there is.

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use pglanes_lanes::Input;
 use pglanes_wire::error_fields::ErrorFields;
 use pglanes_wire::frame::HEADER;
 use pglanes_wire::message::TransactionStatus;
@@ -115,9 +116,19 @@ impl Session {
     /// ReadyForQuery.
     pub(super) fn ready(&mut self, server: &mut Server, settled: bool) -> Progress {
         if !settled || server.replies.status() != TransactionStatus::Idle {
+            if settled && server.meter.is_on() {
+                server.meter.pause(self.hub.clock.now());
+            }
             return Progress::Going;
         }
         let now = self.hub.clock.now();
+        if server.meter.is_on() {
+            server.meter.pause(now);
+            if let Some(sample) = server.meter.end(server.granted_at) {
+                let lane = server.lane;
+                self.hub.tell(Input::Measured { lane, sample });
+            }
+        }
         let lane = self.hub.metrics.lane(server.lane);
         lane.transactions.add(1);
         lane.transaction_time.record(now.since(server.granted_at));

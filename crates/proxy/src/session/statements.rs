@@ -12,6 +12,7 @@ use pglanes_wire::sql::{Effects, StatementKind};
 use super::relay::Parting;
 use super::requests::{Taken, need_more};
 use super::{PassTo, Session};
+use crate::kinds;
 use crate::server::Server;
 use crate::splice::Splice;
 
@@ -167,6 +168,7 @@ impl Session {
         };
         if name.is_empty() {
             self.ensure_unnamed(server, splice)?;
+            self.measure_unnamed(server);
             self.will_run_unnamed(server);
         }
         let Some(statement) = self.named(name) else {
@@ -179,6 +181,10 @@ impl Session {
         let mut buffer = [0; 48];
         let ours = write_name(server.statements.prepared(statement.id), &mut buffer);
         if self.count(server, Expect::Bind)? {
+            if server.meter.is_on() {
+                let kind = kinds::for_rules(statement.inspection.first);
+                server.meter.statement(kind, statement.text());
+            }
             self.will_run(server, statement.inspection, statement.text());
         }
         let behind_names = HEADER + portal.len() + 1 + name.len() + 1;

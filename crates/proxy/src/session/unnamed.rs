@@ -15,6 +15,7 @@ use super::relay::Parting;
 use super::requests::Taken;
 use super::statements::write_parse;
 use super::{PassTo, Session};
+use crate::kinds;
 use crate::server::Server;
 use crate::splice::Splice;
 
@@ -144,6 +145,17 @@ impl Session {
             splice.insert().extend_from_slice(parse);
         }
         Ok(())
+    }
+
+    /// Tells the transaction's class, as the unnamed statement is bound.
+    pub(super) fn measure_unnamed(&self, server: &mut Server) {
+        if server.meter.is_on()
+            && let Some(Unnamed::Plain { parse, inspection }) = self.unnamed.as_deref()
+            && let Some((text, _)) = split_cstr(&parse[HEADER + 1..])
+        {
+            let kind = kinds::for_rules(inspection.first);
+            server.meter.statement(kind, text);
+        }
     }
 
     /// Follows what the unnamed statement does, as it is bound.
