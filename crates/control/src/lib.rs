@@ -7,6 +7,7 @@
 //!
 //! The types that matter: [`Control`] asks, [`ServerAddress`] says where, [`ServerFacts`],
 //! [`UnknownSetting`] and [`SettingContext`] are the answers, [`ControlError`] is why there is none.
+//! [`Session`] is for the commands by which a person changes something.
 #![forbid(unsafe_code)]
 
 mod address;
@@ -14,6 +15,7 @@ mod connection;
 mod credential;
 mod error;
 mod facts;
+mod session;
 mod settings;
 mod tls;
 
@@ -22,4 +24,5 @@ pub use connection::{Control, MAX_CONNECTIONS};
 pub use credential::DEFAULT_AUTH_QUERY;
 pub use error::ControlError;
 pub use facts::ServerFacts;
+pub use session::{Session, SessionError};
 pub use settings::{AtStartup, Context, SettingContext, UnknownSetting};

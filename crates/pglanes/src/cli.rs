@@ -12,6 +12,7 @@ use crate::demo;
 use crate::logging;
 use crate::serve::{self, ServeError};
 use crate::source::Source;
+use crate::views;
 
 /// It failed.
 const FAILED: u8 = 1;
@@ -39,6 +40,9 @@ enum Command {
     Check(CheckArguments),
     /// Measure what the lanes do, on a PostgreSQL of the demo's own
     Demo(demo::Arguments),
+    /// Install, remove or print the monitoring views of the schema pglanes
+    #[command(subcommand)]
+    Views(views::Command),
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,6 +80,7 @@ pub fn run() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(FAILED, &format_args!("{error:#}")),
         },
+        Command::Views(command) => told(views::run(command)),
     }
 }
 
@@ -126,6 +131,15 @@ fn check(arguments: &CheckArguments) -> ExitCode {
         return ExitCode::from(FAILED);
     }
     said
+}
+
+/// A command of the cold side that says what it has done.
+fn told(work: impl Future<Output = anyhow::Result<String>>) -> ExitCode {
+    match on_a_runtime(work) {
+        Ok(Ok(text)) => say(&text),
+        Ok(Err(error)) => fail(FAILED, &format_args!("{error:#}")),
+        Err(error) => fail(FAILED, &error),
+    }
 }
 
 /// The cold side needs one thread; the data path brings its own.

@@ -19,5 +19,7 @@ mod file_limit;
 pub mod logging;
 mod machine;
 pub mod serve;
+mod server_address;
 pub mod source;
 pub mod state;
+pub mod views;

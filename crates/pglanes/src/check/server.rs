@@ -1,15 +1,12 @@
 //! What PostgreSQL says to the file: its connections, and the settings that the lanes' connections start with.
 
-use std::path::Path;
-
-use pglanes_auth::Secret;
-use pglanes_config::{Config, UpstreamAddress};
+use pglanes_config::Config;
 use pglanes_control::{
-    AtStartup, Control, ControlError, Host, MAX_CONNECTIONS, ServerAddress, ServerFacts,
-    SettingContext, UnknownSetting,
+    AtStartup, Control, ControlError, MAX_CONNECTIONS, ServerFacts, SettingContext, UnknownSetting,
 };
 
 use super::Report;
+use crate::server_address;
 
 /// What only the server can tell.
 pub(super) const LEFT_OUT: &str = "left out are max_connections against the slots, and whether PostgreSQL knows the \
@@ -17,7 +14,7 @@ pub(super) const LEFT_OUT: &str = "left out are max_connections against the slot
 
 /// Asks, and adds what was found to the report; the facts are for others.
 pub(super) async fn ask(config: &Config, report: &mut Report) -> Option<ServerFacts> {
-    let control = match Control::with_tls(&address(config), &config.upstream.tls) {
+    let control = match Control::with_tls(&server_address::of(config), &config.upstream.tls) {
         Ok(control) => control,
         Err(error) => {
             report.notes.push(format!("{error}; {LEFT_OUT}"));
@@ -72,48 +69,6 @@ fn setting_names(config: &Config) -> Vec<String> {
         }
     }
     names
-}
-
-/// The URL's user and database; else whom psql would ask as.
-fn address(config: &Config) -> ServerAddress {
-    let upstream = &config.upstream;
-    let socket = upstream
-        .unix_sockets()
-        .into_iter()
-        .find(|socket| socket.exists());
-    let host = match (&upstream.address, socket.as_deref().and_then(Path::parent)) {
-        (_, Some(directory)) => Host::Unix(directory.to_path_buf()),
-        (UpstreamAddress::Tcp { host, .. }, None) => Host::Tcp(host.clone()),
-        (UpstreamAddress::Unix { directory, .. }, None) => Host::Unix(directory.clone()),
-    };
-    let (UpstreamAddress::Tcp { port, .. } | UpstreamAddress::Unix { port, .. }) = upstream.address;
-    let user = upstream
-        .user
-        .clone()
-        .unwrap_or_else(|| own_name(|name| std::env::var(name).ok()));
-    let first = config
-        .databases
-        .first()
-        .map(|database| database.name.clone());
-    let database = upstream.database.clone().or(first);
-    ServerAddress {
-        host,
-        port,
-        database: database.unwrap_or_else(|| "postgres".to_owned()),
-        password: config
-            .upstream_password(&user)
-            .map(|password| Secret::new(password.expose().clone())),
-        user,
-    }
-}
-
-fn own_name(variable: impl Fn(&str) -> Option<String>) -> String {
-    let names = ["PGUSER", "USER", "LOGNAME"];
-    let found = names
-        .into_iter()
-        .filter_map(variable)
-        .find(|name| !name.is_empty());
-    found.unwrap_or_else(|| "postgres".to_owned())
 }
 
 fn connections(config: &Config, facts: &ServerFacts, report: &mut Report) {
@@ -178,23 +133,4 @@ fn verdict(unknown: Option<&UnknownSetting>, at_startup: Option<AtStartup>) -> O
         }
     };
     Some(words.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_name_to_ask_as_is_the_one_psql_would_take() {
-        let check = |variables: &[(&str, &str)], expected: &str| {
-            let value = |name: &str| {
-                let found = variables.iter().find(|(key, _)| *key == name);
-                found.map(|(_, value)| (*value).to_owned())
-            };
-            assert_eq!(own_name(value), expected);
-        };
-        check(&[("USER", "me"), ("PGUSER", "you")], "you");
-        check(&[("LOGNAME", "me"), ("USER", "")], "me");
-        check(&[], "postgres");
-    }
 }
