@@ -1,4 +1,4 @@
-//! What one lane may feel of another: order, bounds, guaranteed slots, throttles, envelopes and CPU priority, all through real
+//! What one lane may feel of another: order, bounds, guaranteed slots, throttles, envelopes, CPU priority and what is seen past the proxy, all through real
 //! sessions before a real server.
 #![allow(clippy::unwrap_used, reason = "helpers fail as the tests do")]
 
@@ -7,6 +7,7 @@ mod cpu;
 mod envelopes;
 mod limits;
 mod objectives;
+mod observe;
 mod order;
 mod slots;
 mod throttles;

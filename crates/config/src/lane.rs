@@ -42,6 +42,8 @@ pub struct Lane {
     pub settings: Vec<(String, String)>,
     /// The operating system's priority for its server processes.
     pub cpu: Cpu,
+    /// The same for what they read and write.
+    pub io: Io,
     /// Whether its bounds hold anything back.
     pub mode: Mode,
     /// When an idle server connection is closed; `None` is never.
@@ -71,6 +73,7 @@ impl Lane {
             queue_notice: None,
             settings: Vec::new(),
             cpu: Cpu::Normal,
+            io: Io::Normal,
             mode: Mode::Enforce,
             idle_timeout: Some(Duration::from_secs(10 * 60)),
             server_lifetime: Some(Duration::from_secs(60 * 60)),
@@ -168,14 +171,25 @@ pub enum Pooling {
     Session,
 }
 
-/// The operating system's priority for server processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The operating system's CPU priority for server processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cpu {
     /// Left alone.
     Normal,
     /// Below others.
     Low,
     /// Only what others leave.
+    Background,
+}
+
+/// The operating system's I/O priority for server processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Io {
+    /// Left alone.
+    Normal,
+    /// Behind others.
+    Low,
+    /// Only while nobody else reads or writes.
     Background,
 }
 
@@ -207,6 +221,10 @@ pub struct Throttle {
     pub keeps: Keeps,
     /// What happens to what it runs.
     pub running: Running,
+    /// The CPU priority of its server processes meanwhile, where that is below their own.
+    pub cpu: Cpu,
+    /// Whether clients that connect to PostgreSQL directly make the protected lane active too.
+    pub direct: bool,
     /// How far the throttle is carried out.
     pub mode: Mode,
 }
@@ -229,6 +247,8 @@ pub enum Keeps {
     Slots(u32),
     /// Its slots for so many percent of the time, 1 to 99.
     Share(u8),
+    /// All its slots: it yields the CPU.
+    All,
 }
 
 /// What happens to the running statements of a throttled lane.

@@ -57,14 +57,14 @@ pub use admin::{
 pub use diagnostic::{ConfigError, Diagnostic, MAXIMUM_DIAGNOSTICS};
 pub use explain::{Explanation, Subject};
 pub use lane::{
-    Activity, Caps, Cpu, DEFAULT_LANE, Keeps, Lane, MatchCondition, MatchRule, Mode, Pooling,
+    Activity, Caps, Cpu, DEFAULT_LANE, Io, Keeps, Lane, MatchCondition, MatchRule, Mode, Pooling,
     Running, Throttle,
 };
 pub use memory::LaneMemory;
 pub use model::{
     Authentication, Config, Database, Limits, ListenAddress, LogFormat, LogLevel, Logging,
-    NameUsed, Reload, RemoteClients, ResolvedUser, UnixSocket, Upstream, UpstreamAddress, User,
-    UserAlias, socket_name,
+    NameUsed, Observe, Reload, RemoteClients, ResolvedUser, UnixSocket, Upstream, UpstreamAddress,
+    User, UserAlias, socket_name,
 };
 pub use objective::Objective;
 pub use policy::LaneIndex;

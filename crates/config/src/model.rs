@@ -50,6 +50,8 @@ pub struct Config {
     pub reload: Reload,
     /// What is logged.
     pub logging: Logging,
+    /// How the server is looked at past the lanes; `None` is not at all.
+    pub observe: Option<Observe>,
     /// The lanes in the order in which they match; `default` is there and last.
     pub lanes: Vec<Lane>,
     /// What yields to what.
@@ -259,6 +261,13 @@ pub enum Reload {
     Watch,
     /// On SIGHUP.
     OnSignal,
+}
+
+/// Looking at who works in the server, who waits for whom, and who connects past the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observe {
+    /// Between two looks.
+    pub interval: Duration,
 }
 
 /// What is logged and how.

@@ -6,7 +6,7 @@ use pglanes_lanes::classify::{Classifier, Condition, Glob, Rule};
 use pglanes_lanes::{CapPolicy, Effect, LaneId, LanePolicy, Policy, ThrottlePolicy};
 
 use crate::lane::{
-    Activity, DEFAULT_LANE, Keeps, Lane, MatchCondition, MatchRule, Mode, Running, Throttle,
+    Activity, Cpu, DEFAULT_LANE, Keeps, Lane, MatchCondition, MatchRule, Mode, Running, Throttle,
 };
 use crate::model::Config;
 
@@ -223,11 +223,14 @@ fn throttle_policy(throttle: &Throttle, index: &LaneIndex) -> Option<ThrottlePol
         effect: match throttle.keeps {
             Keeps::Slots(slots) => Effect::Slots(slots),
             Keeps::Share(share) => Effect::DutyCycle(share),
+            Keeps::All => Effect::All,
         },
         running: match throttle.running {
             Running::Finish => pglanes_lanes::Running::Finish,
             Running::CancelAfter(after) => pglanes_lanes::Running::CancelAfter(after),
         },
+        counts_direct: throttle.direct,
+        lowers: throttle.cpu != Cpu::Normal,
         mode: mode(throttle.mode),
     })
 }

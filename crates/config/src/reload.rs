@@ -261,6 +261,7 @@ impl Difference {
         );
         self.debugged(Takes::Live, "reload", &old.reload, &new.reload);
         self.debugged(Takes::Restart, "logging", &old.logging, &new.logging);
+        self.debugged(Takes::Live, "observe", &old.observe, &new.observe);
     }
 
     fn lanes(&mut self, old: &Config, new: &Config) {
@@ -357,6 +358,7 @@ impl Difference {
             );
         }
         self.debugged(Takes::Live, &key("cpu"), &old.cpu, &new.cpu);
+        self.debugged(Takes::Live, &key("io"), &old.io, &new.io);
         self.debugged(Takes::Live, &key("mode"), &old.mode, &new.mode);
         self.debugged(
             Takes::Live,

@@ -113,6 +113,7 @@ limits: { clients: 10, login_timeout: 1s, message_before_slot: 64kB, client_idle
 shutdown: { grace: 0 }
 reload: { watch: off }
 logging: { format: json, level: debug }
+observe: { mode: on, interval: 2s }
 lanes:
   default: { mode: observe }
   first:
@@ -128,11 +129,12 @@ lanes:
     queue: { length: 0, timeout: 1m }
     settings: { jit: on, statement_timeout: 0, work_mem: 64MB, x.empty: '', x.hex: 0x10, x.quoted: 'yes' }
     cpu: low
+    io: background
     mode: off
     idle_timeout: 0
     server_lifetime: off
     objective: { p50: 1.1x, p95: 1.25x, p99: 1.5x, linger: 1s, probe: { every: 30s, length: 100ms }, exempt: [second], mode: observe }
   second: { match: [{ user: s }] }
 throttles:
-  - { name: t, while: { lane: first, is: leased, linger: 1s }, lane: second, slots: 25%, running: { cancel_after: 5s }, mode: observe }
+  - { name: t, while: { lane: first, is: leased, linger: 1s, direct: false }, lane: second, slots: 25%, cpu: low, running: { cancel_after: 5s }, mode: observe }
 ";

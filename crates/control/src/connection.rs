@@ -9,10 +9,13 @@ use pglanes_auth::Secret;
 use deadpool_postgres::{
     Client, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
 };
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 
 use pglanes_config::{TlsError, UpstreamTls};
 
+use crate::activity;
 use crate::address::ServerAddress;
 use crate::credential::{self, DEFAULT_AUTH_QUERY};
 use crate::error::ControlError;
@@ -26,6 +29,9 @@ use crate::tls::{self, Connector};
 /// The most connections the control plane holds. They count towards the server's `max_connections`, so
 /// `check` leaves room for them beside the slots.
 pub const MAX_CONNECTIONS: usize = 2;
+
+/// Connections of an [`Observer`](crate::Observer).
+pub const OBSERVING_CONNECTIONS: usize = 1;
 
 /// How long logging in, or waiting for a free connection, may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,7 +64,12 @@ impl Control {
     /// Makes the pool, for connections without TLS; opens nothing. To be used inside a tokio runtime with time and I/O.
     pub fn new(upstream: &ServerAddress) -> Self {
         let config = upstream.driver_config(CONNECT_TIMEOUT);
-        Self::with(upstream, config, Connector { material: None })
+        Self::with(
+            upstream,
+            config,
+            Connector { material: None },
+            MAX_CONNECTIONS,
+        )
     }
 
     /// As [`Control::new`], with TLS as the URL's parameters have it. The certificates are read now.
@@ -69,13 +80,47 @@ impl Control {
         let mut config = upstream.driver_config(CONNECT_TIMEOUT);
         tls::configure(&mut config, &upstream.host, tls);
         let material = tls.load()?.map(|loaded| loaded.config);
-        Ok(Self::with(upstream, config, Connector { material }))
+        let connector = Connector { material };
+        Ok(Self::with(upstream, config, connector, MAX_CONNECTIONS))
+    }
+
+    /// For [`Observer`](crate::Observer): a connection of another name, which gives up sooner.
+    pub(crate) fn observing(upstream: &ServerAddress, tls: &UpstreamTls) -> Result<Self, TlsError> {
+        let mut config = upstream.driver_config(CONNECT_TIMEOUT);
+        tls::configure(&mut config, &upstream.host, tls);
+        config
+            .application_name(activity::APPLICATION_NAME)
+            .options(activity::STARTUP_OPTIONS);
+        let material = tls.load()?.map(|loaded| loaded.config);
+        let connector = Connector { material };
+        Ok(Self::with(
+            upstream,
+            config,
+            connector,
+            OBSERVING_CONNECTIONS,
+        ))
+    }
+
+    /// The rows of one question.
+    pub(crate) async fn rows(
+        &self,
+        query: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, ControlError> {
+        let client = self.client().await?;
+        let asked = async {
+            let statement = client.prepare_cached(query).await?;
+            client.query(&statement, parameters).await
+        };
+        let outcome = self.answer(asked).await;
+        self.give_back(client, outcome)
     }
 
     fn with(
         upstream: &ServerAddress,
         config: tokio_postgres::Config,
         connector: Connector,
+        connections: usize,
     ) -> Self {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
@@ -84,7 +129,7 @@ impl Control {
         // Building fails only where timeouts are set without a runtime; one is set here.
         #[allow(clippy::expect_used)]
         let pool = Pool::builder(manager)
-            .max_size(MAX_CONNECTIONS)
+            .max_size(connections)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(CONNECT_TIMEOUT))
             .create_timeout(Some(CONNECT_TIMEOUT))
@@ -288,7 +333,7 @@ impl Control {
         }
     }
 
-    fn unexpected(&self, what: &'static str) -> ControlError {
+    pub(crate) fn unexpected(&self, what: &'static str) -> ControlError {
         ControlError::Unexpected {
             server: self.server.clone(),
             what,

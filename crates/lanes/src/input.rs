@@ -65,6 +65,15 @@ pub enum Input {
         /// The lane.
         lane: LaneId,
     },
+    /// What was seen of a lane past the owner: clients that connect to the server directly. It holds until the next.
+    Direct {
+        /// The lane that they would be in.
+        lane: LaneId,
+        /// How many are connected.
+        sessions: u32,
+        /// How many of them are in a transaction.
+        busy: u32,
+    },
     /// A new policy. Lanes keep their place; a removed one arrives with `retired`.
     Reload {
         /// The whole new policy.

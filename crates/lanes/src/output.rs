@@ -77,6 +77,11 @@ pub enum Output {
         /// What it begins.
         change: ObjectiveChange,
     },
+    /// A throttle that lowers its lane's processes began to, or ceased: [`Scheduler::lowers`](crate::Scheduler::lowers).
+    Lowering {
+        /// The throttle, by its place in the policy.
+        throttle: usize,
+    },
 }
 
 /// What an objective begins to do.

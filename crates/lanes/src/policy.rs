@@ -280,6 +280,8 @@ pub enum Condition {
 pub enum Effect {
     /// This many; none at 0.
     Slots(u32),
+    /// All of them: it does something else.
+    All,
     /// None for the first part of each [`DUTY_PERIOD`] since the throttle became active, all for the last this many
     /// percent of it.
     DutyCycle(u8),
@@ -312,6 +314,10 @@ pub struct ThrottlePolicy {
     pub effect: Effect,
     /// What becomes of work that runs already.
     pub running: Running,
+    /// Whether clients that go past the owner make the watched lane active too, see [`Input::Direct`](crate::Input).
+    pub counts_direct: bool,
+    /// Whether the owner lowers the lane's processes meanwhile: it is told by [`Output::Lowering`](crate::Output).
+    pub lowers: bool,
     /// Whether it binds.
     pub mode: Mode,
 }
@@ -415,6 +421,8 @@ mod tests {
             lane: LaneId(lane),
             effect: Effect::Slots(0),
             running: Running::Finish,
+            counts_direct: false,
+            lowers: false,
             mode: Mode::Enforce,
         }
     }

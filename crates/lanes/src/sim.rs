@@ -335,7 +335,7 @@ impl World<'_> {
                     let ready = now + self.simulation.open.draw(&mut self.random);
                     self.schedule(ready, Event::Opened { server });
                 }
-                Output::Close { .. } | Output::Objective { .. } => {}
+                Output::Close { .. } | Output::Objective { .. } | Output::Lowering { .. } => {}
                 // A simulated server asks nobody for a password.
                 Output::Adopted { .. } | Output::NotAdopted { .. } => {}
                 // And nobody reads what a simulated client is told.
@@ -379,6 +379,7 @@ impl World<'_> {
             Output::Notice { ticket, place, .. } => (8, ticket.0, u64::from(place)),
             Output::CancelRunning { server, throttle } => (5, server.0, throttle as u64),
             Output::Objective { lane, change } => (9, u64::from(lane.0), change as u64),
+            Output::Lowering { throttle } => (8, throttle as u64, 0),
         };
         for word in [now.as_nanos(), kind, what, whom] {
             for byte in word.to_le_bytes() {

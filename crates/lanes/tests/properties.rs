@@ -75,7 +75,8 @@ fn throttle() -> impl Strategy<Value = ThrottlePolicy> {
     ];
     let effect = prop_oneof![
         (0..3_u32).prop_map(Effect::Slots),
-        (0..101_u8).prop_map(Effect::DutyCycle)
+        (0..101_u8).prop_map(Effect::DutyCycle),
+        Just(Effect::All)
     ];
     let running = prop_oneof![
         Just(Running::Finish),
@@ -90,18 +91,23 @@ fn throttle() -> impl Strategy<Value = ThrottlePolicy> {
         0..50_u64,
         effect,
         running,
+        any::<(bool, bool)>(),
         mode,
     )
         .prop_map(
-            |(watch, lane, condition, linger, effect, running, mode)| ThrottlePolicy {
-                name: format!("{watch} over {lane}"),
-                watch: LaneId(watch),
-                condition,
-                linger: millis(linger),
-                lane: LaneId(lane),
-                effect,
-                running,
-                mode,
+            |(watch, lane, condition, linger, effect, running, (counts_direct, lowers), mode)| {
+                ThrottlePolicy {
+                    name: format!("{watch} over {lane}"),
+                    watch: LaneId(watch),
+                    condition,
+                    linger: millis(linger),
+                    lane: LaneId(lane),
+                    effect,
+                    running,
+                    counts_direct,
+                    lowers,
+                    mode,
+                }
             },
         )
 }

@@ -4,6 +4,7 @@
 //! - [`serve`]: the proxy with its metrics, its signals and its reloads
 //! - [`check`]: lanes.yaml as understood, and what is probably not meant
 //! - [`demo`]: the main job, measured
+//! - [`observe`]: the server, looked at past the lanes
 //! - [`state`]: the folder of what outlives a restart, and the token in it
 //! - [`source`]: where the configuration comes from
 //! - [`logging`]: what is logged and how
@@ -18,6 +19,7 @@ pub mod demo;
 mod file_limit;
 pub mod logging;
 mod machine;
+pub mod observe;
 pub mod serve;
 mod server_address;
 pub mod source;

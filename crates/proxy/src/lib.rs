@@ -14,12 +14,14 @@
 mod cancel;
 mod clock;
 mod credentials;
+mod events;
 mod front;
 mod hub;
 mod kinds;
 mod leases;
 mod meter;
 mod metrics;
+mod observed;
 mod priority;
 mod replication;
 mod run;
@@ -32,8 +34,16 @@ mod tls;
 mod upstream;
 
 pub use credentials::{CredentialSource, Lookup};
+pub use events::{Event, EventKind, Events, MOST_EVENTS, MOST_EVENTS_AT_ONCE, Page};
 pub use hub::{Baselines, LaneBaseline};
 pub use kinds::for_rules;
 pub use leases::{LeaseError, LeaseRequest, LeaseView, MAXIMUM_HOLDER};
-pub use metrics::{BUCKET_BOUNDS_US, Counter, Flag, Gauge, Histogram, LaneMetrics, Metrics};
+pub use metrics::{
+    BUCKET_BOUNDS_US, Counter, Flag, Gauge, Histogram, LaneMetrics, Metrics, PriorityMetrics,
+};
+pub use observed::{
+    Attention, BlockedView, DirectView, MaintenanceView, Observed, ObservedView, Seen, SeenBackend,
+    SeenKind, SeenWork,
+};
+pub use priority::Refusal;
 pub use run::{Handle, Proxy, StartError, View};

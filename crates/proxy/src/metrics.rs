@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use pglanes_lanes::{LaneId, MAX_LANES, Rejection};
 
+use crate::priority::Refusal;
 use crate::session::Reason;
 
 /// A number that only grows.
@@ -137,7 +138,36 @@ pub struct LaneMetrics {
     pub leases_ended: Counter,
     /// Leases that nobody renewed.
     pub leases_expired: Counter,
+    /// What became of its backends' CPU and I/O priority.
+    pub priority: PriorityMetrics,
     pinned: [Gauge; Reason::ALL.len()],
+}
+
+/// What became of the CPU and I/O priority of a lane's backends. The thread that sets priorities alone writes these.
+#[derive(Debug, Default)]
+pub struct PriorityMetrics {
+    /// Backends put to the lane's level, or to a throttle's.
+    pub set: Counter,
+    /// Parallel workers put there.
+    pub workers: Counter,
+    /// Backends put back to normal: a throttle ended, or somebody waited for them.
+    pub raised: Counter,
+    /// Of these, those that somebody protected waited for.
+    pub lifts: Counter,
+    refused: [Counter; Refusal::ALL.len()],
+}
+
+impl PriorityMetrics {
+    /// How often it could not be done for this reason.
+    pub fn refused(&self, reason: Refusal) -> &Counter {
+        &self.refused[reason as usize]
+    }
+
+    /// The same for every reason, by label.
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let reasons = Refusal::ALL.into_iter();
+        reasons.map(|reason| (reason.label(), self.refused(reason).get()))
+    }
 }
 
 impl LaneMetrics {
@@ -200,10 +230,8 @@ pub struct Metrics {
     pub servers_lost: Counter,
     /// Server connections closed because nobody could say what they still owed: stays 0.
     pub out_of_sync: Counter,
-    /// Backends whose CPU priority was lowered.
-    pub priority_lowered: Counter,
-    /// Backends whose CPU priority could not be lowered.
-    pub priority_refused: Counter,
+    /// Backends left at their priority because too many others had to be set.
+    pub priority_overruns: Counter,
     /// The last attempt to reach PostgreSQL succeeded.
     pub upstream_up: Flag,
     /// Configurations put in force after the first.
@@ -236,8 +264,7 @@ impl Default for Metrics {
             servers_closed: Counter::default(),
             servers_lost: Counter::default(),
             out_of_sync: Counter::default(),
-            priority_lowered: Counter::default(),
-            priority_refused: Counter::default(),
+            priority_overruns: Counter::default(),
             upstream_up: Flag::default(),
             reloads: Counter::default(),
             reload_failures: Counter::default(),
@@ -254,6 +281,15 @@ impl Metrics {
         // The scheduler refuses policies with more than MAX_LANES lanes.
         let place = &self.lanes[usize::from(lane.0) % MAX_LANES];
         place.get_or_init(Box::default)
+    }
+
+    /// Backends of all lanes whose priority was set, and those where it could not be.
+    pub fn priorities(&self) -> (u64, u64) {
+        let lanes = self.lanes.iter().filter_map(|lane| lane.get());
+        lanes.fold((0, 0), |(set, refused), lane| {
+            let refusals: u64 = lane.priority.refusals().map(|(_, count)| count).sum();
+            (set + lane.priority.set.get(), refused + refusals)
+        })
     }
 
     pub(crate) fn pinned(&self, lane: LaneId, reason: Reason) -> &Gauge {

@@ -15,10 +15,12 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::credentials::CredentialSource;
+use crate::events::Events;
 use crate::front::listener::Listener;
 use crate::hub::{AskedOfSession, Baselines, Hub, Live, Phase};
 use crate::leases::{LeaseAnswer, LeaseCommand};
 use crate::metrics::Metrics;
+use crate::observed::{Attention, Observed, ObservedView};
 use crate::tls::{Material, follow_files};
 
 /// How often idle server connections are looked at.
@@ -68,6 +70,8 @@ pub struct View {
     pub logins: u32,
     /// Server connections being opened, idle, and in use.
     pub servers: (usize, usize, usize),
+    /// What was seen of the server past the lanes.
+    pub observed: ObservedView,
     /// The proxy is ending.
     pub draining: bool,
 }
@@ -79,6 +83,7 @@ pub(crate) enum Request {
     Reload(Box<Config>, oneshot::Sender<Result<(), String>>),
     ReloadRefused,
     Lease(LeaseCommand, oneshot::Sender<LeaseAnswer>),
+    Observed(Box<Observed>, oneshot::Sender<Attention>),
     Shutdown { grace: Duration },
 }
 
@@ -87,6 +92,7 @@ pub(crate) enum Request {
 pub struct Handle {
     requests: mpsc::Sender<Request>,
     metrics: Arc<Metrics>,
+    events: Events,
     ended: watch::Receiver<bool>,
 }
 
@@ -99,6 +105,19 @@ impl Handle {
     /// The counters.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// What happened.
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Tells what was seen of the server, and hears how closely to look on; `None` once the proxy has ended.
+    pub async fn observed(&self, observed: Observed) -> Option<Attention> {
+        let (reply, attention) = oneshot::channel();
+        let request = Request::Observed(Box::new(observed), reply);
+        self.requests.send(request).await.ok()?;
+        attention.await.ok()
     }
 
     /// The state at this moment; `None` once the proxy has ended.
@@ -191,6 +210,7 @@ impl Proxy {
         let listeners = bind_all(&config.listen)?;
         let addresses = listeners.iter().filter_map(Bound::address).collect();
         let metrics = Arc::new(Metrics::default());
+        let events = Events::default();
         let (requests, receiver) = mpsc::channel(MOST_REQUESTS);
         let (ended_sender, ended) = watch::channel(false);
         let mut mock_secret = [0; 32];
@@ -198,6 +218,7 @@ impl Proxy {
         let handle = Handle {
             requests,
             metrics: Arc::clone(&metrics),
+            events: events.clone(),
             ended,
         };
         let live = Live::new(config, None);
@@ -214,7 +235,8 @@ impl Proxy {
                 match runtime {
                     Ok(runtime) => {
                         let live = Live::new(config, None);
-                        let hub = Hub::new(live, material, metrics, mock_secret, credentials);
+                        let hub =
+                            Hub::new(live, material, metrics, mock_secret, credentials, events);
                         runtime.block_on(serve(hub, listeners, receiver));
                     }
                     Err(error) => tracing::error!(%error, "the data path has no reactor"),
@@ -363,6 +385,7 @@ async fn serve(hub: Rc<Hub>, bound: Vec<Bound>, mut requests: mpsc::Receiver<Req
                 hub.sweep_idle();
                 hub.sweep_stalled();
                 hub.expire_leases();
+                hub.forget_old_observations();
             }
         }
     }
@@ -393,6 +416,10 @@ fn answer(hub: &Rc<Hub>, request: Request) {
             let _ = reply.send(hub.lease_command(command));
         }
         Request::ReloadRefused => count_refused_reload(hub),
+        Request::Observed(observed, reply) => {
+            // Whoever saw it may have gone.
+            let _ = reply.send(hub.observed(*observed));
+        }
         Request::Shutdown { .. } => {}
     }
 }
@@ -477,6 +504,7 @@ impl Hub {
             sessions: self.sessions.borrow().len(),
             logins: self.logins_in_flight.get(),
             servers: self.connection_counts(),
+            observed: self.observed_view(),
             draining: self.phase.get() == Phase::Draining,
         }
     }

@@ -13,6 +13,7 @@ use pglanes_wire::prepared::ServerStatements;
 use pglanes_wire::replies::Replies;
 
 use crate::meter::Meter;
+use crate::priority::{Backend, Kept};
 use crate::settings::Settings;
 use crate::stream::Stream;
 
@@ -22,6 +23,10 @@ pub(crate) struct ServerFace {
     pub(crate) id: ServerId,
     /// What a CancelRequest to PostgreSQL must carry.
     pub(crate) key: CancelKey,
+    /// The process at the other end, as far as the connection tells.
+    pub(crate) backend: Backend,
+    /// Where that has, or may get, another priority; written when the configuration changes.
+    pub(crate) kept: RefCell<Option<Kept>>,
     /// Cancel requests on their way to this backend. It is not handed on before they
     /// have arrived: they would hit the next client's query.
     pub(crate) cancels_under_way: Cell<u32>,

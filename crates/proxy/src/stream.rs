@@ -9,7 +9,17 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::priority::Peer;
 use crate::tls::Channel;
+
+fn peer_over_tcp(stream: &TcpStream) -> Peer {
+    match (stream.local_addr(), stream.peer_addr()) {
+        (Ok(local), Ok(peer)) if peer.ip().is_loopback() || peer.ip() == local.ip() => {
+            Peer::Loopback(local.port())
+        }
+        _ => Peer::Elsewhere,
+    }
+}
 
 /// One connected socket.
 #[derive(Debug)]
@@ -28,6 +38,20 @@ impl Stream {
         match self {
             Self::Tls(channel) => Some(channel),
             Self::Tcp(_) | Self::Unix(_) | Self::Closed => None,
+        }
+    }
+
+    /// Whom it shows at its other end, if that is this machine.
+    pub(crate) fn peer(&self) -> Peer {
+        match self {
+            Self::Unix(stream) => {
+                let listener = stream.peer_cred().ok().and_then(|peer| peer.pid());
+                // The kernel says 0 of a process that has no number here.
+                Peer::Listener(listener.filter(|pid| *pid > 0))
+            }
+            Self::Tcp(stream) => peer_over_tcp(stream),
+            Self::Tls(channel) => peer_over_tcp(channel.tcp()),
+            Self::Closed => Peer::Elsewhere,
         }
     }
 

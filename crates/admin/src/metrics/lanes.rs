@@ -55,6 +55,7 @@ pub(super) fn add(families: &mut Families, metrics: &Metrics, view: &View) {
     clients(families, &lanes);
     sessions(families, &lanes);
     observed(families, &lanes);
+    priorities(families, &lanes);
 }
 
 fn times(families: &mut Families, lanes: &[Lane<'_>]) {
@@ -246,6 +247,35 @@ fn observed(families: &mut Families, lanes: &[Lane<'_>]) {
         "observed_total",
         "What a lane in mode observe would have done to a transaction.",
         series,
+    );
+}
+
+/// What became of the backends' CPU and I/O priority.
+fn priorities(families: &mut Families, lanes: &[Lane<'_>]) {
+    let series = lanes.iter().flat_map(|lane| {
+        let counters = &lane.counters.priority;
+        [
+            ("set", &counters.set),
+            ("worker", &counters.workers),
+            ("raised", &counters.raised),
+            ("lifted", &counters.lifts),
+        ]
+        .map(|(change, count)| (lane.labels_with("change", change), count.get() as f64))
+    });
+    families.counters(
+        "backend_priority_total",
+        "Backends put to the lane's CPU and I/O priority (set), their parallel workers (worker), put back (raised), and \
+         put back because somebody protected waited for them (lifted).",
+        series,
+    );
+    let refused = lanes.iter().flat_map(|lane| {
+        let refusals = lane.counters.priority.refusals();
+        refusals.map(|(reason, count)| (lane.labels_with("reason", reason), count as f64))
+    });
+    families.counters(
+        "backend_priority_refused_total",
+        "Backends whose priority could not be set, by what was missing.",
+        refused,
     );
 }
 

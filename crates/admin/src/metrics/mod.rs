@@ -1,11 +1,12 @@
 //! From counters and a snapshot to metric families. They are built anew at each scrape: the counters live in the data
 //! path, where no registry is asked, and a state that has to be fetched first fits no collector that answers at once.
 //!
-//! `families` gathers series under one name; `lanes`, `objectives` and `process` say what there is to tell.
+//! `families` gathers series under one name; `lanes`, `objectives`, `observed` and `process` say what there is to tell.
 
 mod families;
 mod lanes;
 mod objectives;
+mod observed;
 mod process;
 #[cfg(test)]
 mod tests;
@@ -23,5 +24,6 @@ pub(crate) fn families(metrics: &Metrics, view: &View, status: &Status) -> Vec<M
     lanes::add(&mut families, metrics, view);
     lanes::add_throttles(&mut families, view);
     objectives::add(&mut families, view);
+    observed::add(&mut families, view);
     families.finish()
 }

@@ -143,14 +143,9 @@ fn servers(families: &mut Families, metrics: &Metrics, view: &View, status: &Sta
             &metrics.out_of_sync,
         ),
         (
-            "backend_priority_lowered_total",
-            "Backends whose CPU priority was lowered.",
-            &metrics.priority_lowered,
-        ),
-        (
-            "backend_priority_refused_total",
-            "Backends whose CPU priority could not be lowered.",
-            &metrics.priority_refused,
+            "backend_priority_overruns_total",
+            "Backends left at their priority because too many others had to be set.",
+            &metrics.priority_overruns,
         ),
     ];
     for (name, help, counter) in counters {

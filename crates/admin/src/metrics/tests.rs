@@ -9,6 +9,7 @@ use pglanes_lanes::{
     Scheduler, ThrottlePolicy, TicketId, Time,
 };
 use pglanes_proxy::{BUCKET_BOUNDS_US, Metrics, View};
+use pglanes_proxy::{BlockedView, DirectView, ObservedView};
 use prometheus::TextEncoder;
 
 use super::families;
@@ -29,6 +30,8 @@ fn policy() -> Policy {
         lane: LaneId(1),
         effect: Effect::Slots(2),
         running: Running::Finish,
+        counts_direct: false,
+        lowers: false,
         mode: Mode::Enforce,
     });
     policy
@@ -40,6 +43,7 @@ fn view(scheduler: &Scheduler, seconds: u64) -> View {
         sessions: 3,
         logins: 1,
         servers: (1, 2, 4),
+        observed: ObservedView::default(),
         draining: false,
     }
 }
@@ -243,4 +247,44 @@ fn a_distribution_is_cumulated_in_seconds() {
     assert_eq!(bucket("+Inf"), Some(6.0));
     assert_eq!(exposition.value("pglanes_x_seconds_count", &[]), Some(6.0));
     assert_eq!(exposition.value("pglanes_x_seconds_sum", &[]), Some(1.5));
+}
+
+#[test]
+fn what_was_seen_past_the_lanes_is_told_while_it_can_be_seen() {
+    let scheduler = Scheduler::new(policy());
+    let mut view = view(&scheduler, 1);
+    let status = status(Reachability::Reached);
+    view.observed.blocked.push(BlockedView {
+        blocker: "direct".to_owned(),
+        blocked: "a".to_owned(),
+        total: Duration::from_millis(2500),
+    });
+    view.observed.direct.push(DirectView {
+        user: "root".to_owned(),
+        application_name: "a \"name\"\n".to_owned(),
+        lane: "a".to_owned(),
+        connections: 3,
+        busy: 2,
+    });
+    let pair = [("blocker", "direct"), ("blocked", "a")];
+    let direct = [
+        ("user", "root"),
+        ("application_name", "a \"name\"\n"),
+        ("lane", "a"),
+    ];
+    let told = scrape(&view, &status);
+    assert_eq!(told.value("pglanes_observer_up", &[]), Some(0.0));
+    assert_eq!(told.value("pglanes_direct_connections", &direct), None);
+    assert_eq!(
+        told.value("pglanes_lane_blocked_seconds_total", &pair),
+        Some(2.5)
+    );
+    view.observed.age = Some(Duration::ZERO);
+    let told = scrape(&view, &status);
+    assert_eq!(told.value("pglanes_observer_up", &[]), Some(1.0));
+    assert_eq!(told.value("pglanes_direct_connections", &direct), Some(3.0));
+    assert_eq!(
+        told.value("pglanes_direct_connections_busy", &[]),
+        Some(2.0)
+    );
 }

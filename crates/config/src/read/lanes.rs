@@ -4,7 +4,7 @@ use pglanes_lanes::classify::StatementKind;
 
 use super::{MAXIMUM_LANES, MAXIMUM_RULES};
 use crate::diagnostic::quoted;
-use crate::lane::{Cpu, DEFAULT_LANE, Lane, MatchCondition, MatchRule, Mode, Pooling};
+use crate::lane::{Cpu, DEFAULT_LANE, Io, Lane, MatchCondition, MatchRule, Mode, Pooling};
 use crate::reader::{Reading, Section};
 use crate::settings;
 use crate::suggest::nearest;
@@ -21,6 +21,18 @@ pub(super) const MODES: [(&str, Mode); 3] = [
     ("enforce", Mode::Enforce),
     ("observe", Mode::Observe),
     ("off", Mode::Off),
+];
+
+pub(super) const CPU: [(&str, Cpu); 3] = [
+    ("normal", Cpu::Normal),
+    ("low", Cpu::Low),
+    ("background", Cpu::Background),
+];
+
+const IO: [(&str, Io); 3] = [
+    ("normal", Io::Normal),
+    ("low", Io::Low),
+    ("background", Io::Background),
 ];
 
 /// The file's lanes in their order, `default` last; `None` where the file has no `lanes`.
@@ -115,12 +127,8 @@ fn lane(
         lane.queue_notice = reading.duration_or_off(&queue, "notice").flatten();
     }
     lane.settings = settings::settings(reading, section);
-    let cpu = [
-        ("normal", Cpu::Normal),
-        ("low", Cpu::Low),
-        ("background", Cpu::Background),
-    ];
-    lane.cpu = reading.choice(section, "cpu", &cpu).unwrap_or(lane.cpu);
+    lane.cpu = reading.choice(section, "cpu", &CPU).unwrap_or(lane.cpu);
+    lane.io = reading.choice(section, "io", &IO).unwrap_or(lane.io);
     lane.mode = reading.choice(section, "mode", &MODES).unwrap_or(lane.mode);
     let idle = reading.duration_or_off(section, "idle_timeout");
     lane.idle_timeout = idle.unwrap_or(lane.idle_timeout);

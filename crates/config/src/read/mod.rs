@@ -1,11 +1,13 @@
 //! From the written tree to the model, one file a part of it: `server` (addresses, upstream, limits), `names` (databases
-//! and users), `access` (who may come in), `admin` (who may change things), `tls`, `lanes`, `objective`, `throttles`. What must hold across parts is in `validate`.
+//! and users), `access` (who may come in), `admin` (who may change things), `tls`, `observe`, `lanes`, `objective`,
+//! `throttles`. What must hold across parts is in `validate`.
 
 mod access;
 mod admin;
 mod lanes;
 mod names;
 mod objective;
+mod observe;
 mod server;
 mod throttles;
 mod tls;
@@ -54,6 +56,7 @@ pub(crate) fn config(
     let shutdown_grace = server::shutdown(reading, &root);
     let reload = server::reload(reading, &root);
     let logging = server::logging(reading, &root);
+    let observe = observe::observe(reading, &root);
     let (lanes, throttles) = lanes_and_throttles(reading, &root, upstream.slots, defaults);
     Some(Config {
         listen,
@@ -73,6 +76,7 @@ pub(crate) fn config(
         shutdown_grace,
         reload,
         logging,
+        observe,
         lanes,
         throttles,
         warnings: Vec::new(),

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::MAXIMUM_THROTTLES;
-use super::lanes::MODES;
+use super::lanes::{CPU, MODES};
 use crate::diagnostic::quoted;
-use crate::lane::{Activity, Keeps, Mode, Running, Throttle};
+use crate::lane::{Activity, Cpu, Keeps, Mode, Running, Throttle};
 use crate::reader::{Reading, Section};
 use crate::units;
 use crate::yaml::Value;
@@ -53,10 +53,20 @@ fn throttle(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Throttle
         }
     });
     let lane = required_lane(reading, section);
-    let (watched, activity, linger) = condition(reading, section);
+    let Condition {
+        watched,
+        activity,
+        linger,
+        direct,
+    } = condition(reading, section);
+    let cpu = reading.choice(section, "cpu", &CPU).unwrap_or(Cpu::Normal);
+    let by_default = match cpu {
+        Cpu::Normal => Keeps::Slots(0),
+        Cpu::Low | Cpu::Background => Keeps::All,
+    };
     let keeps = reading
         .parsed(section, "slots", keeps)
-        .unwrap_or(Keeps::Slots(0));
+        .unwrap_or(by_default);
     let running = running(reading, section);
     let mode = reading
         .choice(section, "mode", &MODES)
@@ -71,6 +81,8 @@ fn throttle(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Throttle
         lane,
         keeps,
         running,
+        cpu,
+        direct,
         mode,
     })
 }
@@ -87,10 +99,15 @@ fn required_lane(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Str
     word.map(|word| word.text.to_owned())
 }
 
-fn condition(
-    reading: &mut Reading<'_>,
-    throttle: &Section<'_>,
-) -> (Option<String>, Activity, Duration) {
+/// What stands under `while`.
+struct Condition {
+    watched: Option<String>,
+    activity: Activity,
+    linger: Duration,
+    direct: bool,
+}
+
+fn condition(reading: &mut Reading<'_>, throttle: &Section<'_>) -> Condition {
     let before = reading.problems.len();
     let Some(section) = reading.subsection(throttle, "while") else {
         if reading.problems.len() == before {
@@ -100,7 +117,12 @@ fn condition(
             );
             reading.problem(throttle.place, message);
         }
-        return (None, Activity::Busy, Duration::ZERO);
+        return Condition {
+            watched: None,
+            activity: Activity::Busy,
+            linger: Duration::ZERO,
+            direct: false,
+        };
     };
     let watched = required_lane(reading, &section);
     let activities = [
@@ -114,7 +136,18 @@ fn condition(
     let linger = reading
         .duration(&section, "linger")
         .unwrap_or(Duration::ZERO);
-    (watched, activity, linger)
+    let direct = reading.truth(&section, "direct").unwrap_or(false);
+    if direct && activity == Activity::Leased {
+        let place = reading.place_of(&format!("{}.direct", section.path));
+        let message = "`direct` does nothing beside `is: leased`: a lease is taken, not seen";
+        reading.warning(place, message);
+    }
+    Condition {
+        watched,
+        activity,
+        linger,
+        direct,
+    }
 }
 
 fn keeps(text: &str) -> Result<Keeps, String> {

@@ -391,4 +391,23 @@ pub(super) const ENTRIES: &[Entry] = &[
         "info",
         "how much is logged",
     ),
+    entry(
+        "observe",
+        "section",
+        "on",
+        "looking at pg_stat_activity: who connects past the proxy, which lane waits for which; the user of upstream.url \
+         should have pg_monitor",
+    ),
+    entry(
+        "observe.mode",
+        "on or off",
+        "on",
+        "off asks the server nothing: a lowered backend that blocks others is then not lifted either",
+    ),
+    entry(
+        "observe.interval",
+        "duration",
+        "1s",
+        "between two looks; a fifth of it while a lowered backend may block a lane that is not lowered",
+    ),
 ];

@@ -141,7 +141,14 @@ pub(super) const ENTRIES: &[Entry] = &[
         "lanes.*.cpu",
         "normal, low or background",
         "normal",
-        "the operating system's priority for the lane's server processes, on the same host",
+        "the operating system's priority for the lane's server processes, on the same host; needs root, PostgreSQL's own \
+         user, or CAP_SYS_NICE and CAP_DAC_OVERRIDE",
+    ),
+    entry(
+        "lanes.*.io",
+        "normal, low or background",
+        "normal",
+        "the same for what they read and write, where the disk's scheduler knows priorities (bfq, mq-deadline)",
     ),
     entry(
         "lanes.*.mode",
@@ -247,12 +254,24 @@ pub(super) const ENTRIES: &[Entry] = &[
         "0",
         "how long it holds on after that",
     ),
+    entry(
+        "throttles[].while.direct",
+        "true or false",
+        "false",
+        "whether clients that connect to PostgreSQL past the proxy make the lane active too; they are seen by `observe`",
+    ),
     entry("throttles[].lane", "lane", "", "the lane that yields"),
     entry(
         "throttles[].slots",
         "number or share",
         "0",
-        "what it keeps: no slot, some slots, or a share of the time such as 25%",
+        "what it keeps: no slot, some slots, or a share of the time such as 25%; all of them where only `cpu` is said",
+    ),
+    entry(
+        "throttles[].cpu",
+        "normal, low or background",
+        "normal",
+        "the CPU priority of its server processes meanwhile; raising them afterwards may take more rights than lowering",
     ),
     entry(
         "throttles[].running",

@@ -410,3 +410,32 @@ fn a_file_is_read_from_disk_with_its_name_in_errors() {
             .starts_with("x.yaml:1:9: ")
     );
 }
+
+#[test]
+fn a_throttle_that_lowers_keeps_the_slots_unless_it_says_otherwise() {
+    let throttle = |more: &str| {
+        let text = format!(
+            "lanes: {{ a: {{}}, b: {{ io: background }} }}\nthrottles: [{{ while: {{ lane: a, direct: true }}, lane: b{more} }}]"
+        );
+        let config = read(&text).unwrap();
+        assert_eq!(config.lane("b").unwrap().io, Io::Background);
+        let (policy, _) = config.policy(None);
+        let throttle = config.throttles[0].clone();
+        assert!(throttle.direct && policy.throttles[0].counts_direct);
+        (throttle.cpu, throttle.keeps, policy.throttles[0].lowers)
+    };
+    assert_eq!(throttle(""), (Cpu::Normal, Keeps::Slots(0), false));
+    assert_eq!(throttle(", cpu: low"), (Cpu::Low, Keeps::All, true));
+    let both = throttle(", cpu: background, slots: 2");
+    assert_eq!(both, (Cpu::Background, Keeps::Slots(2), true));
+}
+
+#[test]
+fn looking_is_on_unless_it_is_switched_off() {
+    let interval = |text: &str| read(text).unwrap().observe.map(|observe| observe.interval);
+    assert_eq!(interval("lanes: {}"), Some(Duration::from_secs(1)));
+    let short = "observe: { interval: 250ms }";
+    assert_eq!(interval(short), Some(Duration::from_millis(250)));
+    assert_eq!(interval("observe: { mode: off, interval: 5s }"), None);
+    assert!(read("observe: { interval: 10ms }").is_err());
+}

@@ -75,6 +75,8 @@ pub(super) struct Lane {
     pub(super) last_leased: Option<Time>,
     pub(super) activity: Activity,
     pub(super) last_connected: Option<Time>,
+    /// What was seen past the owner.
+    pub(super) direct: Direct,
     /// Whether a throttle watches it.
     pub(super) watched: bool,
     /// Whether it has an objective that rests until it has something to do.
@@ -88,6 +90,16 @@ pub(super) struct Lane {
     pub(super) throttled_since: Option<Time>,
     pub(super) throttled_total: Duration,
     pub(super) counts: Counts,
+}
+
+/// Clients of a lane's kind that connect to the server directly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Direct {
+    pub(super) sessions: u32,
+    pub(super) busy: u32,
+    /// When the last one was seen, and the last one in a transaction.
+    pub(super) last_connected: Option<Time>,
+    pub(super) last_busy: Option<Time>,
 }
 
 /// Whether transactions of a lane run or wait.
@@ -124,6 +136,7 @@ impl Lane {
             last_leased: None,
             activity: Activity::Quiet(None),
             last_connected: None,
+            direct: Direct::default(),
             watched: false,
             wakes_objective: false,
             allowance: Allowance::new(),

@@ -186,6 +186,11 @@ impl Scheduler {
             Input::SessionClosed { lane } => self.count_sessions(lane, -1),
             Input::LeaseTaken { lane } => self.count_leases(lane, 1),
             Input::LeaseEnded { lane } => self.count_leases(lane, -1),
+            Input::Direct {
+                lane,
+                sessions,
+                busy,
+            } => self.see_direct(lane, sessions, busy),
             Input::Reload { policy } => self.apply_policy(policy),
             Input::Adopt { ticket, lane, pool } => self.adopt(ticket, lane, pool),
             Input::Supply { pool, supply } => self.supply(pool, supply),
@@ -478,6 +483,30 @@ impl Scheduler {
             lane.last_connected = Some(now);
         }
         self.throttles_stale |= lane.watched && (before == 0) != (lane.sessions == 0);
+    }
+
+    fn see_direct(&mut self, lane: LaneId, sessions: u32, busy: u32) {
+        let now = self.now;
+        let Some(lane) = self.lanes.get_mut(lane.index()) else {
+            return;
+        };
+        let direct = &mut lane.direct;
+        if direct.sessions > 0 {
+            direct.last_connected = Some(now);
+        }
+        if direct.busy > 0 {
+            direct.last_busy = Some(now);
+        }
+        let before = (direct.sessions > 0, direct.busy > 0);
+        (direct.sessions, direct.busy) = (sessions, busy);
+        self.throttles_stale |= lane.watched && before != (sessions > 0, busy > 0);
+    }
+
+    /// Whether a throttle lowers its lane's processes at this moment.
+    #[must_use]
+    pub fn lowers(&self, throttle: usize) -> bool {
+        let throttle = self.throttles.get(throttle);
+        throttle.is_some_and(|throttle| throttle.lowering)
     }
 
     fn count_leases(&mut self, lane: LaneId, change: i64) {

@@ -27,6 +27,8 @@ pub(super) struct Throttle {
     pub(super) policy: ThrottlePolicy,
     pub(super) force: Force,
     pub(super) active_since: Option<Time>,
+    /// It lowers the lane's processes now.
+    pub(super) lowering: bool,
     /// The slots it leaves now.
     pub(super) limit: u32,
     pub(super) activations: u64,
@@ -40,6 +42,7 @@ impl Throttle {
             policy,
             force,
             active_since: None,
+            lowering: false,
             limit: UNLIMITED,
             activations: 0,
             held_back: 0,
@@ -51,7 +54,7 @@ impl Throttle {
     fn refresh(&mut self, watched: &Lane, now: Time) -> Option<Time> {
         let lingers = |last: Option<Time>| last.map(|last| last + self.policy.linger);
         // Active while something holds it so, or until a moment.
-        let (held_active, until) = match self.policy.condition {
+        let (mut held_active, mut until) = match self.policy.condition {
             Condition::Busy => match watched.activity {
                 Activity::Busy => (true, None),
                 Activity::Quiet(last) => (false, lingers(last)),
@@ -59,6 +62,17 @@ impl Throttle {
             Condition::Connected => (watched.sessions > 0, lingers(watched.last_connected)),
             Condition::Leased => (watched.leases > 0, lingers(watched.last_leased)),
         };
+        if self.policy.counts_direct {
+            let direct = &watched.direct;
+            let (seen, last) = match self.policy.condition {
+                Condition::Busy => (direct.busy > 0, direct.last_busy),
+                Condition::Connected => (direct.sessions > 0, direct.last_connected),
+                // A lease is somebody's word; nothing of it can be seen.
+                Condition::Leased => (false, None),
+            };
+            held_active |= seen;
+            until = until.max(lingers(last));
+        }
         if !held_active && until.is_none_or(|until| until <= now) {
             self.active_since = None;
             self.limit = UNLIMITED;
@@ -71,6 +85,7 @@ impl Throttle {
         let until = until.filter(|_| !held_active);
         let (limit, edge) = match self.policy.effect {
             Effect::Slots(slots) => (slots, None),
+            Effect::All => (UNLIMITED, None),
             Effect::DutyCycle(percent) => duty(percent, since, now),
         };
         self.limit = limit;
@@ -114,8 +129,23 @@ impl Scheduler {
                 self.lanes[throttle.policy.lane.index()].throttles_active += 1;
             }
         }
+        self.tell_of_lowering();
         for index in 0..self.lanes.len() {
             self.limit_lane(index);
+        }
+    }
+
+    fn tell_of_lowering(&mut self) {
+        for (index, throttle) in self.throttles.iter_mut().enumerate() {
+            let lane = self.lanes.get(throttle.policy.lane.index());
+            let lowering = throttle.policy.lowers
+                && throttle.force == Force::Binds
+                && throttle.active_since.is_some()
+                && lane.is_some_and(Lane::enforces);
+            if lowering != throttle.lowering {
+                throttle.lowering = lowering;
+                self.outputs.push_back(Output::Lowering { throttle: index });
+            }
         }
     }
 

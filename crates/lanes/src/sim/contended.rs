@@ -381,7 +381,8 @@ impl World<'_> {
                 | Output::NotAdopted { .. }
                 | Output::CancelRunning { .. }
                 | Output::Notice { .. }
-                | Output::Objective { .. } => {}
+                | Output::Objective { .. }
+                | Output::Lowering { .. } => {}
             }
         }
     }

@@ -51,6 +51,8 @@ fn house() -> Simulation {
         lane: LaneId(2),
         effect: Effect::Slots(0),
         running: Fate::CancelAfter(MS * 200),
+        counts_direct: false,
+        lowers: false,
         mode: Mode::Enforce,
     }];
     let loads = vec![

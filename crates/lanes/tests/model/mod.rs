@@ -362,6 +362,7 @@ impl World {
                     assert!(waited == limit || (self.reloaded && waited > limit));
                     assert!(self.noticed.insert(ticket), "told twice");
                 }
+                Output::Lowering { .. } => {}
             }
             self.admit();
         }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use pglanes_config::{
-    Activity, Caps, Config, Cpu, Keeps, Lane, ListenAddress, Mode, Pooling, Running, Throttle,
+    Activity, Caps, Config, Cpu, Io, Keeps, Lane, ListenAddress, Mode, Pooling, Running, Throttle,
     UpstreamAddress, shown_setting,
 };
 
@@ -73,12 +73,7 @@ fn row(lane: &Lane) -> [String; HEADINGS.len()] {
         lane.priority.to_string(),
         lane.weight.to_string(),
         format!("{} for {}", lane.queue_length, duration(lane.queue_timeout)),
-        match lane.cpu {
-            Cpu::Normal => "normal",
-            Cpu::Low => "low",
-            Cpu::Background => "background",
-        }
-        .to_owned(),
+        priority(lane),
         match lane.pooling {
             Pooling::Transaction => "transaction",
             Pooling::Session => "session",
@@ -86,6 +81,20 @@ fn row(lane: &Lane) -> [String; HEADINGS.len()] {
         .to_owned(),
         mode(lane.mode).to_owned(),
     ]
+}
+
+/// `cpu`, and `io` where it is another.
+fn priority(lane: &Lane) -> String {
+    let cpu = match lane.cpu {
+        Cpu::Normal => "normal",
+        Cpu::Low => "low",
+        Cpu::Background => "background",
+    };
+    match lane.io {
+        Io::Normal => cpu.to_owned(),
+        Io::Low => format!("{cpu}, io low"),
+        Io::Background => format!("{cpu}, io background"),
+    }
 }
 
 fn mode(mode: Mode) -> &'static str {
@@ -162,17 +171,27 @@ fn yields(throttle: &Throttle) -> String {
     let keeps = match throttle.keeps {
         Keeps::Slots(slots) => format!("keeps {}", plural(slots as usize, "slot")),
         Keeps::Share(share) => format!("keeps its slots for {share}% of the time"),
+        Keeps::All => "keeps its slots".to_owned(),
     };
     let running = match throttle.running {
         Running::Finish => "what runs finishes".to_owned(),
         Running::CancelAfter(after) => format!("what runs is cancelled after {}", duration(after)),
+    };
+    let cpu = match throttle.cpu {
+        Cpu::Normal => "",
+        Cpu::Low => ", its backends at low CPU priority",
+        Cpu::Background => ", its backends at background CPU priority",
+    };
+    let direct = match throttle.direct {
+        true => " (directly too)",
+        false => "",
     };
     let mode = match throttle.mode {
         Mode::Enforce => String::new(),
         other => format!(" ({})", mode(other)),
     };
     format!(
-        "to {} while it is {activity}{linger}: {keeps}, {running}{mode}",
+        "to {} while it is {activity}{direct}{linger}: {keeps}{cpu}, {running}{mode}",
         throttle.watched
     )
 }

@@ -2,7 +2,8 @@
 
 use pglanes_config::Config;
 use pglanes_control::{
-    AtStartup, Control, ControlError, MAX_CONNECTIONS, ServerFacts, SettingContext, UnknownSetting,
+    AtStartup, Control, ControlError, MAX_CONNECTIONS, OBSERVING_CONNECTIONS, ServerFacts,
+    SettingContext, UnknownSetting,
 };
 
 use super::Report;
@@ -81,7 +82,8 @@ fn connections(config: &Config, facts: &ServerFacts, report: &mut Report) {
     let total = u64::from(config.upstream.slots);
     // The lanes together never have more than the total, whatever their maxima add up to.
     let most = total.min(maxima);
-    let own = MAX_CONNECTIONS as u64;
+    let observing = config.observe.map_or(0, |_| OBSERVING_CONNECTIONS);
+    let own = (MAX_CONNECTIONS + observing) as u64;
     if most + own > usable {
         report.warnings.push(format!(
             "the lanes may take {most} connections (upstream.slots {total}, the lanes' maxima {maxima}) and pglanes {own} \

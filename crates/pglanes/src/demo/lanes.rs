@@ -294,9 +294,10 @@ impl Running {
         let rejected = lanes.iter().map(|lane| {
             lane.rejected_queue_full + lane.rejected_timed_out + lane.rejected_open_failed
         });
+        let (priority_lowered, priority_refused) = metrics.priorities();
         Deeds {
-            priority_lowered: metrics.priority_lowered.get(),
-            priority_refused: metrics.priority_refused.get(),
+            priority_lowered,
+            priority_refused,
             throttle_cancels: metrics.throttle_cancels.get(),
             servers_opened: metrics.servers_opened.get(),
             out_of_sync: metrics.out_of_sync.get(),

@@ -29,6 +29,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::file_limit;
+use crate::observe;
 use crate::source::Source;
 use crate::state::{State, StateError};
 use baselines::Keeper;
@@ -101,14 +102,17 @@ pub async fn run(source: Source, config: Config) -> Result<(), ServeError> {
     };
     let keeper = Keeper::new(state, config.clone(), handle.clone());
     let watching = upstream::watch(config.upstream.clone(), handle.clone(), status.clone());
-    let reloader =
-        Reloader::new(source, stamp, config, handle.clone(), status).with_tokens(tokens, kept);
+    let (configs, of_configs) = watch::channel(config.clone());
+    let observing = Box::pin(observe::watch(of_configs, handle.clone()));
+    let reloader = Reloader::new(source, stamp, config, handle.clone(), status)
+        .with_tokens(tokens, kept)
+        .with_observer(configs);
     let control = Control::new(signals, reloader, handle.clone());
     // All of them end with the proxy; when it is stuck the first one does not wait for that.
     let outcome = tokio::select! {
         biased;
         outcome = control.run() => outcome,
-        never = async { tokio::join!(metrics, watching, keeper.run()); std::future::pending::<Never>().await } => match never {},
+        never = async { tokio::join!(metrics, watching, observing, keeper.run()); std::future::pending::<Never>().await } => match never {},
     };
     keeper.write().await;
     finish(proxy, outcome)

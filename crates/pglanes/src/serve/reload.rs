@@ -30,6 +30,8 @@ pub(super) struct Reloader {
     tokens: watch::Sender<Option<Secret<String>>>,
     /// The one of the state folder, for a file that names none.
     kept: Option<Secret<String>>,
+    /// The configuration in force, for whoever looks at the server.
+    configs: Option<watch::Sender<Config>>,
 }
 
 impl Reloader {
@@ -50,6 +52,7 @@ impl Reloader {
             status,
             tokens: watch::channel(None).0,
             kept: None,
+            configs: None,
         }
     }
 
@@ -62,6 +65,13 @@ impl Reloader {
     ) -> Self {
         self.tokens = tokens;
         self.kept = kept;
+        self
+    }
+
+    /// Tells this channel the configuration in force.
+    #[must_use]
+    pub(super) fn with_observer(mut self, configs: watch::Sender<Config>) -> Self {
+        self.configs = Some(configs);
         self
     }
 
@@ -145,6 +155,9 @@ impl Reloader {
         });
         let token = config.admin.token.clone().or_else(|| self.kept.clone());
         self.tokens.send_replace(token);
+        if let (Some(configs), false) = (&self.configs, difference.is_empty()) {
+            configs.send_replace(config.clone());
+        }
         self.running = config;
     }
 }

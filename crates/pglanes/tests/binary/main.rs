@@ -7,6 +7,7 @@
 
 mod baselines;
 mod check;
+mod priority;
 mod serve;
 mod support;
 mod upstream;

@@ -90,7 +90,12 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts it on the folder's lanes.yaml and waits until it serves.
     pub(crate) fn start(folder: &Folder) -> Self {
-        let mut child = pglanes(folder)
+        Self::start_command(pglanes(folder))
+    }
+
+    /// As [`Self::start`], with a command that is the binary in its folder.
+    pub(crate) fn start_command(mut command: Command) -> Self {
+        let mut child = command
             .args(["serve", "--config", "lanes.yaml"])
             .stderr(Stdio::piped())
             .spawn()

@@ -4,6 +4,7 @@ use pglanes_config::{Caps, Config, Cpu, LaneIndex, Mode, Pooling};
 use pglanes_lanes::classify::Classifier;
 use pglanes_lanes::{LaneId, Policy};
 
+use crate::priority::Level;
 use crate::upstream::Target;
 
 /// One configuration, and everything derived from it.
@@ -17,13 +18,18 @@ pub(crate) struct Live {
     pub(crate) generation: u32,
     index: LaneIndex,
     lanes: Vec<LaneOptions>,
+    /// What each throttle makes of its lane's level while it is active.
+    throttle_levels: Vec<Level>,
 }
 
 /// What the data path asks of a lane for each transaction or connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LaneOptions {
     pub(crate) pooling: Pooling,
-    pub(crate) cpu: Cpu,
+    /// Of its backends.
+    pub(crate) level: Level,
+    /// Whether that level, or a throttle's, is another than the usual one.
+    pub(crate) may_be_lowered: bool,
     /// A lone BEGIN takes no slot.
     pub(crate) lazy_begin: bool,
     /// Repeated unnamed statements keep their plans.
@@ -38,7 +44,8 @@ impl LaneOptions {
     /// Those of a lane that has been removed and drains.
     const RETIRED: Self = Self {
         pooling: Pooling::Transaction,
-        cpu: Cpu::Normal,
+        level: Level::NORMAL,
+        may_be_lowered: false,
         lazy_begin: false,
         reuse_plans: false,
         capped: false,
@@ -46,9 +53,20 @@ impl LaneOptions {
     };
 
     fn of(config: &Config, name: &str) -> Self {
-        config.lane(name).map_or(Self::RETIRED, |lane| Self {
+        let Some(lane) = config.lane(name) else {
+            return Self::RETIRED;
+        };
+        let level = match lane.mode {
+            Mode::Enforce => Level {
+                cpu: lane.cpu,
+                io: lane.io,
+            },
+            Mode::Observe | Mode::Off => Level::NORMAL,
+        };
+        Self {
             pooling: lane.pooling,
-            cpu: lane.cpu,
+            level,
+            may_be_lowered: level != Level::NORMAL || lowered_by_a_throttle(config, name),
             lazy_begin: lane.lazy_begin,
             reuse_plans: lane.reuse_plans,
             capped: lane.caps != Caps::default(),
@@ -57,8 +75,23 @@ impl LaneOptions {
                     .objective
                     .as_ref()
                     .is_some_and(|objective| objective.mode != Mode::Off),
-        })
+        }
     }
+}
+
+fn lowered_by_a_throttle(config: &Config, lane: &str) -> bool {
+    let mut throttles = config.throttles.iter();
+    throttles.any(|throttle| {
+        throttle.lane == lane && throttle.cpu != Cpu::Normal && throttle.mode == Mode::Enforce
+    })
+}
+
+fn throttle_level(config: &Config, name: &str) -> Level {
+    let throttle = config.throttles.iter().find(|one| one.name == name);
+    throttle.map_or(Level::NORMAL, |throttle| Level {
+        cpu: throttle.cpu,
+        ..Level::NORMAL
+    })
 }
 
 impl Live {
@@ -74,10 +107,31 @@ impl Live {
                 .iter()
                 .map(|lane| LaneOptions::of(&config, &lane.name))
                 .collect(),
+            throttle_levels: policy
+                .throttles
+                .iter()
+                .map(|throttle| throttle_level(&config, &throttle.name))
+                .collect(),
             policy,
             index,
             config,
         }
+    }
+
+    /// The lane that a throttle holds back, and what it makes of that lane's level.
+    pub(crate) fn lowering(&self, throttle: usize) -> (LaneId, Level) {
+        let lane = self.policy.throttles.get(throttle);
+        let level = self.throttle_levels.get(throttle);
+        (
+            lane.map_or(self.classifier.default_lane(), |throttle| throttle.lane),
+            level.copied().unwrap_or(Level::NORMAL),
+        )
+    }
+
+    /// Every lane, the removed ones included.
+    pub(crate) fn lane_ids(&self) -> impl Iterator<Item = LaneId> + use<> {
+        // The scheduler refuses policies with more than MAX_LANES lanes.
+        (0..self.lanes.len() as u16).map(LaneId)
     }
 
     pub(crate) fn lane_name(&self, lane: LaneId) -> &str {

@@ -10,12 +10,16 @@
 //! - `relayed`: logins that PostgreSQL decided, and the connections they brought
 //! - `live`: the configuration in force
 //! - `baselines`: what outlives a restart
+//! - `observing`: what follows from what others saw of the server
+//! - `priorities`: which backends run at which CPU and I/O priority
 
 mod baselines;
 pub(crate) mod known;
 pub(crate) mod live;
+mod observing;
 mod opening;
 mod pools;
+mod priorities;
 mod registry;
 pub(crate) mod relayed;
 mod slots;
@@ -36,7 +40,10 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::credentials::CredentialSource;
+use crate::events::Events;
 use crate::metrics::Metrics;
+use crate::observed::Record;
+use crate::priority::Priorities;
 use crate::server::{Server, ServerFace};
 use crate::session::Identity;
 use crate::settings::{Interner, Settings};
@@ -108,9 +115,11 @@ pub(crate) struct Hub {
     open_errors: RefCell<BTreeMap<ServerId, crate::upstream::SharedOpenError>>,
     timer: Notify,
     armed: Cell<Option<Time>>,
-    priority_warned: Cell<bool>,
     /// The major version that connections say they are of.
     server_version: RefCell<Option<String>>,
+    priorities: Priorities,
+    record: RefCell<Record>,
+    pub(crate) events: Events,
     aliases: RefCell<upkeep::AliasLog>,
     /// Makes numbers of clients' names, which nobody outside can foresee.
     names: RandomState,
@@ -123,11 +132,13 @@ impl Hub {
         metrics: Arc<Metrics>,
         mock_secret: [u8; 32],
         source: Option<Arc<dyn CredentialSource>>,
+        events: Events,
     ) -> Rc<Self> {
         let scheduler = Scheduler::new(live.policy.clone());
-        Rc::new(Self {
-            clock: Clock::start(),
-            metrics,
+        let clock = Clock::start();
+        let hub = Rc::new(Self {
+            clock,
+            metrics: Arc::clone(&metrics),
             pools: RefCell::new(Pools::default()),
             sessions: RefCell::new(Registry::default()),
             statements: RefCell::new(StatementCache::new(UNUSED_STATEMENTS, RandomState::new())),
@@ -151,11 +162,15 @@ impl Hub {
             open_errors: RefCell::new(BTreeMap::new()),
             timer: Notify::new(),
             armed: Cell::new(None),
-            priority_warned: Cell::new(false),
             server_version: RefCell::new(None),
+            priorities: Priorities::new(clock, Arc::clone(&metrics)),
             aliases: RefCell::default(),
             names: RandomState::new(),
-        })
+            record: RefCell::default(),
+            events,
+        });
+        hub.prioritise_lanes();
+        hub
     }
 
     /// The configuration in force.
@@ -182,6 +197,7 @@ impl Hub {
         self.relays.forget_trust();
         *self.live.borrow_mut() = Rc::new(live);
         self.tell(Input::Reload { policy });
+        self.prioritise_lanes();
         self.review_supplies();
     }
 

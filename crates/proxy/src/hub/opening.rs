@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use pglanes_config::Cpu;
 use pglanes_lanes::{Input, LaneId, OpenVerdict, PoolId, ServerId, Time};
 use pglanes_wire::prepared::ServerStatements;
 use pglanes_wire::replies::Replies;
@@ -14,7 +13,6 @@ use tokio::sync::Notify;
 use super::{Hub, PoolKey, ServerPlace};
 use crate::hub::Live;
 use crate::meter::Meter;
-use crate::priority::{self, Lowered};
 use crate::server::{Server, ServerFace};
 use crate::settings::Settings;
 use crate::stream::Stream;
@@ -197,13 +195,15 @@ impl Hub {
         self.pools
             .borrow_mut()
             .set_welcome(pool, Some(Rc::clone(&parameters)));
-        self.lower_priority(live.options(lane).cpu, welcome.key.pid(), &live);
+        let (backend, kept) = self.prioritise(&live, lane, &welcome.key, &stream);
         self.metrics.servers_opened.increment();
         self.metrics.upstream_up.set(true);
         Server {
             face: Rc::new(ServerFace {
                 id,
                 key: welcome.key,
+                backend,
+                kept: RefCell::new(kept),
                 cancels_under_way: Cell::new(0),
                 cancels_done: Notify::new(),
                 ours: Cell::default(),
@@ -262,31 +262,6 @@ impl Hub {
         self.known.unlearn(&key.user);
         self.relays.distrust(&key.user, &key.database);
         self.doubt_supply(pool);
-    }
-
-    /// Lowers the backend's CPU priority as its lane asks; says once why it cannot.
-    fn lower_priority(&self, cpu: Cpu, process_id: i32, live: &Live) {
-        let lowered = if live.config.upstream.is_local() {
-            priority::apply(cpu, process_id)
-        } else if cpu == Cpu::Normal {
-            Lowered::NotAsked
-        } else {
-            Lowered::NotPossible
-        };
-        match lowered {
-            Lowered::NotAsked => {}
-            Lowered::Done => self.metrics.priority_lowered.increment(),
-            Lowered::NotPossible => {
-                self.metrics.priority_refused.increment();
-                if !self.priority_warned.replace(true) {
-                    tracing::warn!(
-                        "lanes ask for a lower CPU priority, which cannot be set: PostgreSQL must run \
-                         on this machine and as the same user as pglanes, or pglanes needs CAP_SYS_NICE \
-                         (on Linux) or root; going on without it"
-                    );
-                }
-            }
-        }
     }
 }
 

@@ -215,6 +215,7 @@ impl Hub {
                 Some(Output::CancelRunning { server, throttle }) => {
                     self.cancel_for_throttle(server, throttle);
                 }
+                Some(Output::Lowering { throttle }) => self.lower_for_throttle(throttle),
             }
         }
         self.arm_timer();

@@ -89,6 +89,11 @@ impl Channel {
         }
     }
 
+    /// The TCP socket below.
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        &self.stream.get_ref().0.stream
+    }
+
     /// As [`crate::stream::Stream::poll_read`]. An end without close_notify is an end
     /// like any: every PostgreSQL message has its length, so that nothing can be cut
     /// short unseen.

@@ -125,6 +125,8 @@ fn yielding_to_the_last_of_its_kind() -> (World, ServerId) {
         lane: LaneId(1),
         effect: Effect::Slots(0),
         running: Running::Finish,
+        counts_direct: false,
+        lowers: false,
         mode: Mode::Enforce,
     }];
     let mut world = World::new(policy);

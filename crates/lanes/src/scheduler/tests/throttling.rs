@@ -18,6 +18,8 @@ fn throttled(change: impl FnOnce(&mut ThrottlePolicy)) -> World {
         lane: LaneId(1),
         effect: Effect::Slots(0),
         running: Running::Finish,
+        counts_direct: false,
+        lowers: false,
         mode: Mode::Enforce,
     };
     change(&mut throttle);
@@ -146,6 +148,8 @@ fn a_throttle_wins_over_the_minimum_and_what_it_takes_is_others_to_use() {
         lane: LaneId(1),
         effect: Effect::Slots(0),
         running: Running::Finish,
+        counts_direct: false,
+        lowers: false,
         mode: Mode::Enforce,
     }];
     let mut world = World::new(lanes);
@@ -179,6 +183,8 @@ fn lanes_that_throttle_each_other_do_not_lock() {
         lane: LaneId(lane),
         effect: Effect::Slots(0),
         running: Running::Finish,
+        counts_direct: false,
+        lowers: false,
         mode: Mode::Enforce,
     };
     lanes.throttles = vec![throttle(0, 1), throttle(1, 0)];
@@ -189,4 +195,60 @@ fn lanes_that_throttle_each_other_do_not_lock() {
     let snapshot = world.scheduler.snapshot(world.now);
     assert_eq!(snapshot.throttles[1].mode, Mode::Observe);
     world.release(first);
+}
+
+#[test]
+fn who_goes_past_counts_where_the_throttle_says_so() {
+    let see = |busy| Input::Direct {
+        lane: LaneId(0),
+        sessions: 1,
+        busy,
+    };
+    let mut world = throttled(|throttle| throttle.counts_direct = true);
+    world.tell(see(1));
+    assert_eq!(world.ask(1, 1), []);
+    world.tell(see(0));
+    assert_eq!(world.until_timeout(), Some(MS * 20));
+    assert_eq!(world.pass(MS * 19), []);
+    opened_in(&world.pass(MS));
+    let mut world = throttled(|_| {});
+    world.tell(see(1));
+    opened_in(&world.ask(1, 1));
+    let mut world = throttled(|throttle| {
+        throttle.counts_direct = true;
+        throttle.condition = Condition::Connected;
+    });
+    world.tell(see(0));
+    assert_eq!(world.ask(1, 1), []);
+}
+
+#[test]
+fn lowering_is_told_when_it_begins_and_when_it_ends() {
+    let told = [Output::Lowering { throttle: 0 }];
+    let mut world = throttled(|throttle| {
+        throttle.lowers = true;
+        throttle.effect = Effect::All;
+    });
+    assert!(!world.scheduler.lowers(0));
+    world.tell(Input::LeaseTaken { lane: LaneId(0) });
+    let server = opened_in(&world.ask(1, 1));
+    assert_eq!(world.open(server), [grant(1, server)]);
+    let see = |busy| Input::Direct {
+        lane: LaneId(0),
+        sessions: 1,
+        busy,
+    };
+    assert_eq!(world.tell(see(1)), []);
+    let mut world = throttled(|throttle| {
+        throttle.lowers = true;
+        throttle.effect = Effect::All;
+        throttle.counts_direct = true;
+    });
+    assert_eq!(world.tell(see(1)), told);
+    assert!(world.scheduler.lowers(0));
+    // It takes no slot.
+    opened_in(&world.ask(1, 1));
+    assert_eq!(world.tell(see(0)), []);
+    assert_eq!(world.pass(MS * 20), told);
+    assert!(!world.scheduler.lowers(0) && !world.scheduler.lowers(7));
 }
