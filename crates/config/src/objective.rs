@@ -1,5 +1,6 @@
 //! The model's objectives: what is to be kept of a lane's latency.
 
+use std::fmt;
 use std::time::Duration;
 
 use pglanes_lanes::objective::{ObjectivePolicy, Target};
@@ -48,6 +49,38 @@ impl Default for Objective {
     }
 }
 
+/// As lanes.yaml would say it, with what differs from the defaults.
+impl fmt::Display for Objective {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let usual = Self::default();
+        let times = |times: u32| f64::from(times) / 1000.0;
+        let mut parts: Vec<String> = self
+            .targets()
+            .map(|(name, target)| format!("{name}: {}x", times(target.times)))
+            .collect();
+        if self.linger != usual.linger {
+            parts.push(format!("linger: {:?}", self.linger));
+        }
+        let probe = (self.probe_every, self.probe_length);
+        if probe != (usual.probe_every, usual.probe_length) {
+            let every = self
+                .probe_every
+                .map_or_else(|| "off".to_owned(), |every| format!("{every:?}"));
+            parts.push(format!(
+                "probe: {{ every: {every}, length: {:?} }}",
+                self.probe_length
+            ));
+        }
+        if !self.exempt.is_empty() {
+            parts.push(format!("exempt: [{}]", self.exempt.join(", ")));
+        }
+        if self.mode != usual.mode {
+            parts.push(format!("mode: {:?}", self.mode).to_lowercase());
+        }
+        formatter.write_str(&parts.join(", "))
+    }
+}
+
 impl Objective {
     /// The targets there are, as name, thousandths of the quantile, and thousandths of the quiet value.
     pub fn targets(&self) -> impl Iterator<Item = (&'static str, Target)> {
@@ -83,5 +116,27 @@ impl Objective {
             Mode::Off => Binding::Off,
         };
         Some(policy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_shown_as_it_would_be_written() {
+        let objective = Objective {
+            p50: Some(1100),
+            p95: Some(1250),
+            linger: Duration::from_secs(1),
+            probe_every: None,
+            exempt: vec!["readonly".to_owned()],
+            mode: Mode::Observe,
+            ..Objective::default()
+        };
+        assert_eq!(
+            objective.to_string(),
+            "p50: 1.1x, p95: 1.25x, linger: 1s, probe: { every: off, length: 200ms }, exempt: [readonly], mode: observe"
+        );
     }
 }

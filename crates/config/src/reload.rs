@@ -375,8 +375,8 @@ impl Difference {
         self.debugged(
             Takes::Live,
             &key("objective"),
-            &old.objective,
-            &new.objective,
+            &old.objective.as_ref().map(ToString::to_string),
+            &new.objective.as_ref().map(ToString::to_string),
         );
     }
 

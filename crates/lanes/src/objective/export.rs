@@ -122,3 +122,87 @@ fn class(kept: &ClassExport) -> Result<(ClassKey, LogHistogram), ImportError> {
     let shape = kept.shape;
     Ok((ClassKey { kind, shape }, quiet))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objective::{ObjectivePolicy, Sample, Target};
+    use std::time::Duration;
+
+    fn control() -> Control {
+        Control::new(ObjectivePolicy::new(Target {
+            quantile: 950,
+            times: 1200,
+        }))
+    }
+
+    fn learned() -> BaselineExport {
+        let mut control = control();
+        for number in 0..50_u64 {
+            let began = Time::from_nanos(1_000_000_000 + number);
+            let sample = Sample {
+                class: ClassKey {
+                    kind: StatementKind::Insert,
+                    shape: 7,
+                },
+                began,
+                served: Duration::from_micros(100 + number),
+                waited: Duration::ZERO,
+            };
+            let usage = crate::objective::Usage { held: 0, wanted: 0 };
+            control.sample(began, sample, Some(Time::ZERO), usage);
+        }
+        control.export("evaluation")
+    }
+
+    #[test]
+    fn what_was_learned_is_the_same_after_it_was_kept() {
+        let kept = learned();
+        let mut again = control();
+        again.import(Time::ZERO, &kept).unwrap();
+        assert_eq!(again.export("evaluation"), kept);
+        assert_eq!(
+            kept.classes[0]
+                .buckets
+                .iter()
+                .map(|(_, count)| count)
+                .sum::<u32>(),
+            50
+        );
+    }
+
+    #[test]
+    fn what_does_not_hold_changes_nothing() {
+        type Break = fn(&mut BaselineExport);
+        let breaks: [(Break, &str); 3] = [
+            (|kept| kept.classes[0].kind = "DANCE".to_owned(), "kind"),
+            (
+                |kept| kept.classes[0].buckets.push((MAX_EXPORT_BUCKETS as u32, 1)),
+                "bucket",
+            ),
+            (
+                |kept| kept.classes = vec![kept.classes[0].clone(); 1000],
+                "classes",
+            ),
+        ];
+        for (break_it, word) in breaks {
+            let mut kept = learned();
+            let whole = kept.classes[0].clone();
+            break_it(&mut kept);
+            kept.classes.insert(0, whole);
+            let mut control = control();
+            let error = control.import(Time::ZERO, &kept).unwrap_err();
+            assert!(error.to_string().contains(word), "{error}");
+            assert_eq!(control.export("").classes, []);
+        }
+    }
+
+    #[test]
+    fn counts_beyond_all_measure_are_bounded() {
+        let mut kept = learned();
+        kept.classes[0].buckets = vec![(3, u32::MAX); 5000];
+        let mut control = control();
+        control.import(Time::ZERO, &kept).unwrap();
+        assert!(control.export("").classes.len() == 1);
+    }
+}

@@ -95,6 +95,10 @@ impl Scheduler {
             lane.wakes_objective = false;
             lane.allowance.set(self.now, None);
         }
+        // Also of lanes that nobody holds back any more.
+        for lane in self.lane_ids() {
+            self.note_allowance(lane);
+        }
         self.note_quiet();
         self.refresh_objectives();
     }
@@ -291,6 +295,22 @@ impl Scheduler {
                 guard.held_back += 1;
             }
         }
+    }
+
+    /// The objectives that leave a lane less than its maximum now, in words.
+    pub(super) fn objectives_over(&self, lane: LaneId) -> impl Iterator<Item = String> + '_ {
+        let binding = self.guards.iter().filter(move |guard| {
+            let state = &self.lanes[lane.index()];
+            let share = guard.held.iter().find(|held| held.lane == lane);
+            let share = share.and_then(|held| held.share);
+            guard.force == Force::Binds
+                && state.enforces()
+                && share.is_some_and(|share| u64::from(share) < u64::from(state.cap) * 1000)
+        });
+        binding.map(|guard| {
+            let name = &self.lanes[guard.lane.index()].policy.name;
+            format!("objective of {name}")
+        })
     }
 
     /// What protected lanes take in quiet, for the owner to keep.

@@ -86,7 +86,7 @@ pub struct LaneSnapshot {
     pub would_reject: u64,
     /// Observed only: grants after the queue's timeout.
     pub would_time_out: u64,
-    /// The throttles that hold it back now, by name.
+    /// The throttles, and the objectives of other lanes, that hold it back now, by name.
     pub throttled_by: Vec<String>,
     /// How long throttles have kept its limit below its maximum, all told.
     pub throttled_total: Duration,
@@ -172,6 +172,7 @@ impl Scheduler {
             would_time_out: lane.counts.would_time_out,
             throttled_by: holding
                 .map(|throttle| throttle.policy.name.clone())
+                .chain(self.objectives_over(LaneId(index as u16)))
                 .collect(),
             throttled_total: lane.throttled_total
                 + lane

@@ -4,6 +4,7 @@ mod adopting;
 mod capping;
 mod failure;
 mod limits;
+mod objectives;
 mod order;
 mod throttling;
 
