@@ -1,6 +1,6 @@
 //! Logs: through tracing, to standard error, for people or for machines. No line holds a query's text or a password.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
 use pglanes_config::{LogFormat, LogLevel, Logging};
 use thiserror::Error;
@@ -30,8 +30,8 @@ pub enum LoggingError {
 /// A RUST_LOG that does not hold, or a second start.
 pub fn start(logging: Logging) -> Result<(), LoggingError> {
     let builder = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(|| AsFarAsItGoes(io::stderr()))
+        .with_ansi(io::stderr().is_terminal())
         .with_span_events(FmtSpan::NONE)
         .with_target(false)
         .with_env_filter(filter(logging.level)?);
@@ -40,6 +40,24 @@ pub fn start(logging: Logging) -> Result<(), LoggingError> {
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
     };
     started.map_err(|_| LoggingError::Twice)
+}
+
+/// What cannot be written is lost: a full disk, or a reader that has gone. The formatter would
+/// say so on standard error, and panic because that fails, in the middle of a client's task.
+struct AsFarAsItGoes<W>(W);
+
+impl<W: Write> Write for AsFarAsItGoes<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // As above.
+        let _ = self.0.write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // As above.
+        let _ = self.0.flush();
+        Ok(())
+    }
 }
 
 fn filter(level: LogLevel) -> Result<EnvFilter, LoggingError> {
@@ -66,6 +84,21 @@ fn directives(level: LogLevel) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_written_is_no_error() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+        }
+        let mut writer = AsFarAsItGoes(Full);
+        assert!(writer.write_all(b"a line").is_ok() && writer.flush().is_ok());
+    }
 
     #[test]
     fn every_level_makes_a_filter() {

@@ -245,3 +245,42 @@ fn a_state_folder_that_was_named_and_cannot_be_used_is_a_mistake() {
     let said = format!("{}{}", text(&output.stderr), text(&output.stdout));
     assert!(said.contains("lanes.yaml: state"), "{said}");
 }
+
+/// As a full disk under a log file.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    use crate::support::pglanes;
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let folder = Folder::new();
+    let full = || {
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap()
+    };
+    let text =
+        format!("listen: {address}\nhttp: off\nlogging: {{ level: debug }}\nupstream: {NOWHERE}\n");
+    folder.write("lanes.yaml", &text);
+    let mut command = pglanes(&folder);
+    command
+        .args(["serve", "--config", "lanes.yaml"])
+        .stdout(full())
+        .stderr(full());
+    let mut child = command.spawn().unwrap();
+    eventually("it serves", || TcpStream::connect(address).is_ok());
+    // Logins that fail are logged; each is answered.
+    for _ in 0..3 {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        std::io::Write::write_all(&mut client, b"\0\0\0\x10\0\x03\0\0user\0a\0\0").unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer.first(), Some(&b'E'));
+    }
+    assert!(child.try_wait().unwrap().is_none(), "it still runs");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
