@@ -113,8 +113,16 @@ impl Certificates {
     /// # Panics
     /// If a file cannot be read.
     pub fn client_with_certificate(&self) -> ClientConfig {
-        let key = PrivateKeyDer::from_pem_file(self.path("client.key")).unwrap();
-        let chain = vec![self.der("client.crt")];
+        self.client_as("client")
+    }
+
+    /// A client that trusts the authority and shows the certificate in the files of this name.
+    ///
+    /// # Panics
+    /// If a file cannot be read.
+    pub fn client_as(&self, name: &str) -> ClientConfig {
+        let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).unwrap();
+        let chain = vec![self.der(&format!("{name}.crt"))];
         let config = builder(&self.path("ca.crt")).with_client_auth_cert(chain, key);
         config.unwrap()
     }

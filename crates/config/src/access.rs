@@ -173,10 +173,10 @@ impl AccessMethod {
     ];
 }
 
-/// An operating system user and a database user that it may be.
+/// Somebody as whoever vouches for them names them (the operating system, or a certificate), and a database user that they may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerMapping {
-    /// The operating system user's name.
+    /// The operating system user's name, or the certificate's common name.
     pub system_user: String,
     /// The database users that it may be.
     pub user: Glob,
@@ -193,7 +193,7 @@ pub struct AccessRule {
     pub user: Glob,
     /// How they prove who they are.
     pub method: AccessMethod,
-    /// For `peer`: who may be whom. Without any, each system user is the database user of its name.
+    /// For `peer` and `cert`: who may be whom. Without any, everybody is the database user of their name.
     pub map: Vec<PeerMapping>,
 }
 
@@ -215,6 +215,8 @@ pub enum Admission<'c> {
     By(AccessMethod),
     /// To be the system user that this map allows.
     Peer(&'c [PeerMapping]),
+    /// To show a certificate whose common name this map allows.
+    Cert(&'c [PeerMapping]),
     /// Nothing: there are rules, and none is about it.
     NoRule,
 }
@@ -235,12 +237,13 @@ impl Config {
         match self.access.iter().find(fits) {
             None => Admission::NoRule,
             Some(rule) if rule.method == AccessMethod::Peer => Admission::Peer(&rule.map),
+            Some(rule) if rule.method == AccessMethod::Cert => Admission::Cert(&rule.map),
             Some(rule) => Admission::By(rule.method),
         }
     }
 }
 
-/// Whether a system user may be a database user.
+/// Whether somebody of this name, by the operating system or by a certificate, may be a database user.
 pub fn peer_may_be(map: &[PeerMapping], system_user: &str, user: &str) -> bool {
     if map.is_empty() {
         return system_user == user;

@@ -273,11 +273,15 @@ fn access(reading: &mut Reading<'_>, config: &Config) {
             AccessMethod::Trust if beyond => reading.problem(place, "with `allow_remote: true` this rule would trust clients of other machines; give it an `address` of this machine (`local`, 127.0.0.0/8), or another method"),
             AccessMethod::Trust => warn_of_trust(reading, config, place),
             AccessMethod::Peer if rule.address != AddressMatch::Local => reading.problem(place, "`peer` is for unix sockets, whose other end is known; add `address: local`"),
+            AccessMethod::Cert if rule.address == AddressMatch::Local => reading.problem(place, "`cert` asks for a client certificate, which a unix socket never has; use `peer`"),
+            AccessMethod::Cert if config.tls.as_ref().is_none_or(|tls| tls.client_ca.is_none()) => {
+                reading.problem(place, "`cert` asks for a client certificate: `tls` needs a `client_ca`, which says who may sign them");
+            }
             _ => {}
         }
-        if rule.method != AccessMethod::Peer && !rule.map.is_empty() {
+        if !matches!(rule.method, AccessMethod::Peer | AccessMethod::Cert) && !rule.map.is_empty() {
             let place = reading.place_of(&format!("access[{index}].map"));
-            reading.problem(place, "only `peer` has a `map`");
+            reading.problem(place, "only `peer` and `cert` have a `map`");
         }
     }
 }

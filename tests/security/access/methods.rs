@@ -173,3 +173,29 @@ async fn a_reload_puts_other_rules_in_force_and_drops_nobody() {
     drop(client);
     invariants(&proxy).await;
 }
+
+#[tokio::test]
+async fn every_listener_serves_and_a_sockets_file_goes_with_its_proxy() {
+    let folder = Folder::new("listeners");
+    let file = folder.0.join(".s.PGSQL.6433");
+    // One that a process left behind which is no more.
+    drop(std::os::unix::net::UnixListener::bind(&file).unwrap());
+    let proxy = Proxy::with(
+        "access: [{ address: local, method: trust }, { address: 127.0.0.1, method: trust }]",
+    )
+    .socket(&folder.0)
+    .run()
+    .await;
+    for _ in 0..3 {
+        let local = through_socket(&proxy, &folder.0, "postgres", "")
+            .await
+            .unwrap();
+        let tcp = try_connect(&proxy, "").await.unwrap();
+        assert_eq!(value(&local, "SELECT 1").await, "1");
+        assert_eq!(value(&tcp, "SELECT 1").await, "1");
+    }
+    invariants(&proxy).await;
+    assert!(file.exists());
+    drop(proxy);
+    assert!(!file.exists());
+}

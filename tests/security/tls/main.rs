@@ -2,6 +2,7 @@
 //! can not.
 #![allow(clippy::unwrap_used, reason = "helpers fail as the tests do")]
 
+mod cert;
 mod certificates;
 mod clients;
 mod libpq;

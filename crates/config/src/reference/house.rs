@@ -185,19 +185,19 @@ pub(super) const ENTRIES: &[Entry] = &[
         "access[].method",
         "relay, scram-sha-256, md5, password, peer, cert, trust or reject",
         "",
-        "how the client proves who it is; password (in clear) only over TLS or a unix socket, peer only over a unix socket, cert only over TLS",
+        "how the client proves who it is; password (in clear) only over TLS or a unix socket, peer only over a unix socket, cert only over TLS with a client_ca",
     ),
     entry(
         "access[].map",
         "list",
         "[]",
-        "for peer: which operating system user may be which database user; without it, the one of its own name",
+        "for peer and cert: which operating system user, or which common name of a client certificate, may be which database user; without it, the one of its own name",
     ),
     entry(
         "access[].map[].system_user",
         "name",
         "",
-        "the operating system user",
+        "the operating system user, or the common name",
     ),
     entry(
         "access[].map[].user",

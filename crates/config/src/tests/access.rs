@@ -15,6 +15,7 @@ fn asked(config: &Config, from: &str, database: &str, user: &str) -> Option<Acce
     match config.admission(from, database, user) {
         Admission::By(method) => Some(method),
         Admission::Peer(_) => Some(AccessMethod::Peer),
+        Admission::Cert(_) => Some(AccessMethod::Cert),
         Admission::NoRule => None,
     }
 }
@@ -103,6 +104,14 @@ fn mistakes_of_access() {
         (
             "access: [{ method: peer }]",
             "1:20: `peer` is for unix sockets, whose other end is known; add `address: local`",
+        ),
+        (
+            "access: [{ method: cert }]",
+            "1:20: `cert` asks for a client certificate: `tls` needs a `client_ca`, which says who may sign them",
+        ),
+        (
+            "access: [{ address: local, method: cert }]",
+            "1:36: `cert` asks for a client certificate, which a unix socket never has; use `peer`",
         ),
         (
             "access: [{ address: local }]",

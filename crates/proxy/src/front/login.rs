@@ -102,6 +102,7 @@ impl Arrival {
         let method = match live.config.admission(from, &known.database, &known.user) {
             Admission::By(method) => method,
             Admission::Peer(map) => return self.is_peer(map, &startup.user, user.name).await,
+            Admission::Cert(map) => return self.is_certified(map, &startup.user, user.name),
             Admission::NoRule => {
                 let text = format!(
                     "no access rule for host \"{from}\", user \"{}\", database \"{}\" (lanes.yaml: access)",
@@ -122,11 +123,10 @@ impl Arrival {
             AccessMethod::Trust if user.credential.is_none() || !live.config.access.is_empty() => {
                 Ok(())
             }
-            // The proof would be a client certificate, which only TLS carries.
-            AccessMethod::Cert | AccessMethod::Peer => Err(Turned::away(
-                "28000",
-                "the access rule asks for a client certificate, and this connection has none",
-            )),
+            // Rules of these kinds come with their map, and were answered above.
+            AccessMethod::Cert | AccessMethod::Peer => {
+                Err(Turned::away("28000", "the access rule has no map"))
+            }
             AccessMethod::Relay => {
                 let credential = self.credential(live, user).await?;
                 match credential.stored() {

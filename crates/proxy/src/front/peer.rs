@@ -52,6 +52,27 @@ async fn name_of(user_id: u32) -> Option<String> {
 }
 
 impl Arrival {
+    /// The client is the database user that its certificate may be: the handshake has verified
+    /// that an authority of `client_ca` signed it, for whoever holds its key.
+    pub(super) fn is_certified(
+        &self,
+        map: &[PeerMapping],
+        asked: &str,
+        user: &str,
+    ) -> Result<(), Turned> {
+        let channel = self.stream.tls();
+        let Some(certificate) = channel.and_then(|channel| channel.peer_certificate()) else {
+            let text = "connection requires a valid client certificate";
+            return Err(Turned::away("28000", text));
+        };
+        let name = pglanes_config::common_name(certificate);
+        if name.is_some_and(|name| !name.is_empty() && peer_may_be(map, &name, user)) {
+            return Ok(());
+        }
+        let text = format!("certificate authentication failed for user \"{asked}\"");
+        Err(Turned::away("28000", text))
+    }
+
     /// The client is the database user that its operating system user may be.
     pub(super) async fn is_peer(
         &self,
