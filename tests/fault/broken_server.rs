@@ -75,6 +75,39 @@ fn last_error(answers: &[Answer]) -> String {
 }
 
 #[tokio::test]
+async fn notices_and_parameters_during_a_login_are_no_answer_to_it() {
+    let notice = |text: &str| {
+        let body = format!("SNOTICE\0VNOTICE\0C00000\0M{text}\0\0");
+        Script::new()
+            .message(b'N', body.as_bytes())
+            .bytes()
+            .to_vec()
+    };
+    let mut login = BytesMut::new();
+    login.extend_from_slice(&notice("your password expires tomorrow"));
+    message::auth_ok(&mut login);
+    login.extend_from_slice(&notice("a login trigger speaks"));
+    message::parameter_status(&mut login, "server_version", "17.0");
+    message::parameter_status(&mut login, "client_encoding", "UTF8");
+    message::parameter_status(&mut login, "application_name", "something else");
+    message::parameter_status(&mut login, "application_name", "pglanes");
+    message::backend_key_data(&mut login, 1, &[1, 2, 3, 4]);
+    message::parameter_status(&mut login, "TimeZone", "Asia/Tokyo");
+    login.extend_from_slice(&notice("and again"));
+    message::ready_for_query(&mut login, TransactionStatus::Idle);
+    let mut script = after_login(vec![Step::Say(good_answer()), Step::UntilClosed]);
+    script[1] = Step::Say(login.to_vec());
+    let (proxy, fake) = before(vec![script]).await;
+    let (mut raw, welcome) = Raw::login(&proxy, &[]).await;
+    assert_eq!(welcome.parameter("TimeZone").as_deref(), Some("Asia/Tokyo"));
+    assert_eq!(raw.value("SELECT 'good'").await, "good");
+    drop(raw);
+    nothing_left(&proxy).await;
+    drop(proxy);
+    fake.used_up().await;
+}
+
+#[tokio::test]
 async fn a_well_behaved_one_is_understood() {
     let (proxy, fake) = before(vec![after_login(vec![
         Step::Say(good_answer()),

@@ -5,6 +5,8 @@
 mod broken_server;
 mod cancel;
 mod network;
+mod panics;
+mod resources;
 mod slow_reader;
 mod storm;
 mod vanish;

@@ -67,7 +67,15 @@ async fn nobody_ever_sees_anothers_row_and_nothing_is_left_behind() {
     while let Some(ended) = storm.join_next().await {
         done.add(&ended.unwrap_or_else(|error| panic!("seed {seed}: {error}")));
     }
-    eprintln!("seed {seed}: {done:?}");
+    let out_of_sync = proxy.metrics().out_of_sync.get();
+    eprintln!(
+        "storm of {seconds} s, seed {seed}: wrong rows {}, leaked settings {}, out-of-sync closes {out_of_sync}; {done:?}",
+        done.wrong_rows, done.leaked_settings
+    );
+    assert_eq!(
+        (done.wrong_rows, done.leaked_settings, out_of_sync),
+        (0, 0, 0)
+    );
     assert!(
         done.actions > CLIENTS && done.rows > CLIENTS && done.dropped > 0,
         "{done:?}"

@@ -27,6 +27,7 @@ pub struct Builder {
     secrets: HashMap<String, String>,
     pg: Option<Pg>,
     port: Option<u16>,
+    host: String,
     lives: Duration,
     source: Option<Arc<dyn CredentialSource>>,
     socket: Option<PathBuf>,
@@ -44,6 +45,13 @@ impl Builder {
     #[must_use]
     pub fn upstream_port(mut self, port: u16) -> Self {
         self.port = Some(port);
+        self
+    }
+
+    /// With its server connections to a host of this name.
+    #[must_use]
+    pub fn upstream_host(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
         self
     }
 
@@ -123,8 +131,8 @@ impl Builder {
             None => "127.0.0.1:0".to_owned(),
         };
         let text = format!(
-            "listen: {listen}\nhttp: off\nupstream:\n  url: postgresql://127.0.0.1:{port}/?{}\n{slots}{}{}\n",
-            self.parameters, self.upstream, self.fragment
+            "listen: {listen}\nhttp: off\nupstream:\n  url: postgresql://{}:{port}/?{}\n{slots}{}{}\n",
+            self.host, self.parameters, self.upstream, self.fragment
         );
         match pglanes_config::parse("lanes.yaml", &text, &Known(&self.secrets)) {
             Ok(config) => config,
@@ -205,6 +213,7 @@ impl Proxy {
             secrets: HashMap::new(),
             pg: None,
             port: None,
+            host: "127.0.0.1".to_owned(),
             lives: LONGEST_TEST,
             source: None,
             socket: None,

@@ -198,6 +198,8 @@ pub struct Metrics {
     pub clients: Gauge,
     /// Connections accepted.
     pub accepted: Counter,
+    /// Attempts to accept a connection that failed, for want of descriptors most likely.
+    pub accept_failures: Counter,
     /// Connections refused because there are too many.
     pub refused: Counter,
     /// Logins that succeeded.
@@ -248,6 +250,7 @@ impl Default for Metrics {
             lanes: (0..MAX_LANES).map(|_| OnceLock::new()).collect(),
             clients: Gauge::default(),
             accepted: Counter::default(),
+            accept_failures: Counter::default(),
             refused: Counter::default(),
             logins: Counter::default(),
             login_failures: Counter::default(),

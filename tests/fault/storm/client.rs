@@ -20,6 +20,10 @@ pub(super) struct Done {
     pub(super) committed: u64,
     /// Rows of transactions whose client left before it could know.
     pub(super) unsure: u64,
+    /// Rows that were not this client's: none, or the storm has failed.
+    pub(super) wrong_rows: u64,
+    /// Settings that were not this session's: the same.
+    pub(super) leaked_settings: u64,
 }
 
 impl Done {
@@ -31,6 +35,8 @@ impl Done {
         self.dropped += other.dropped;
         self.committed += other.committed;
         self.unsure += other.unsure;
+        self.wrong_rows += other.wrong_rows;
+        self.leaked_settings += other.leaked_settings;
     }
 }
 
@@ -130,12 +136,24 @@ impl Client {
         rows
     }
 
+    /// Counts the rows that are not those that were asked for.
+    fn rows_are<T: AsRef<str>>(&mut self, found: &[String], wanted: &[T]) {
+        let longest = found.len().max(wanted.len());
+        let wrong = (0..longest)
+            .filter(|&at| found.get(at).map(String::as_str) != wanted.get(at).map(AsRef::as_ref))
+            .count();
+        if wrong > 0 {
+            eprintln!("client {}: wrong rows {found:?}", self.number);
+        }
+        self.done.wrong_rows += wrong as u64;
+    }
+
     async fn simple(&mut self, session: &mut Session) {
         let (one, other) = (self.next_tag(), self.next_tag());
         let sql = format!("SELECT '{one}'; SELECT '{other}' FROM generate_series(1, 3)");
         let answers = session.raw.query(&sql).await;
         let rows = self.rows(&answers, "TDCTDDDCZ");
-        assert_eq!(rows, [&one, &other, &other, &other].map(String::as_str));
+        self.rows_are(&rows, &[&one, &other, &other, &other]);
     }
 
     async fn pipeline(&mut self, session: &mut Session) {
@@ -160,7 +178,8 @@ impl Client {
         for _ in 0..expected.matches('Z').count() {
             answers.extend(session.raw.until_ready().await);
         }
-        assert_eq!(self.rows(&answers, &expected), wanted);
+        let rows = self.rows(&answers, &expected);
+        self.rows_are(&rows, &wanted);
     }
 
     async fn prepared(&mut self, session: &mut Session) {
@@ -179,7 +198,7 @@ impl Client {
             .ask(&script.run_prepared("mine", &[&tag]).sync())
             .await;
         let rows = self.rows(&answers, &format!("{expected}2DCZ"));
-        assert_eq!(rows, [format!("{tag}/{}", self.number % 3)]);
+        self.rows_are(&rows, &[format!("{tag}/{}", self.number % 3)]);
     }
 
     async fn transaction(&mut self, session: &mut Session) {
@@ -192,7 +211,8 @@ impl Client {
         self.rows(&answers, "12CZ");
         let count = format!("SELECT '{tag}' || count(*) FROM kept WHERE tag = '{tag}'");
         let answers = session.raw.query(&count).await;
-        assert_eq!(self.rows(&answers, "TDCZ"), [format!("{tag}1")]);
+        let rows = self.rows(&answers, "TDCZ");
+        self.rows_are(&rows, &[format!("{tag}1")]);
         let commits = self.random.below(2) == 0;
         let answers = session
             .raw
@@ -211,7 +231,8 @@ impl Client {
             .sync();
         let answers = session.raw.ask(&script).await;
         // The planner sees the division when the values are bound.
-        assert_eq!(self.rows(&answers, "12DC1EZ"), [tag]);
+        let rows = self.rows(&answers, "12DC1EZ");
+        self.rows_are(&rows, &[tag]);
         assert_eq!(answers[5].sqlstate(), "22012");
     }
 
@@ -235,7 +256,10 @@ impl Client {
                 assert_eq!(error.sqlstate(), "57014", "{error:?}");
                 self.done.cancelled += 1;
             }
-            None => assert_eq!(self.rows(&answers, "TDCZ"), [tag]),
+            None => {
+                let rows = self.rows(&answers, "TDCZ");
+                self.rows_are(&rows, &[tag]);
+            }
         }
     }
 
@@ -259,11 +283,10 @@ impl Client {
             .await;
         assert_eq!(tags(&answers), "TDCZ");
         let value = answers[1].row().remove(0).unwrap_or_default();
-        assert_eq!(
-            value, session.setting,
-            "client {}: a setting of another",
-            self.number
-        );
+        if value != session.setting {
+            eprintln!("client {}: a setting of another: {value}", self.number);
+            self.done.leaked_settings += 1;
+        }
         let tag = self.next_tag();
         let answers = session.raw.query(&format!("SET storm.tag = '{tag}'")).await;
         assert!(tags(&answers).ends_with("CZ"), "{answers:?}");
@@ -279,7 +302,8 @@ impl Client {
             .await;
         self.rows(&answers, "CZ");
         let answers = session.raw.query("SELECT tag FROM mine").await;
-        assert_eq!(self.rows(&answers, "TDCZ"), [tag]);
+        let rows = self.rows(&answers, "TDCZ");
+        self.rows_are(&rows, &[tag]);
         let answers = session.raw.query("DISCARD ALL").await;
         assert!(tags(&answers).ends_with("CZ"), "{answers:?}");
         session.prepared = false;

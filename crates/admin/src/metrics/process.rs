@@ -47,6 +47,11 @@ fn clients(families: &mut Families, metrics: &Metrics, view: &View, status: &Sta
             &metrics.accepted,
         ),
         (
+            "accept_failures_total",
+            "Attempts to accept a connection that failed (no descriptors left, most likely).",
+            &metrics.accept_failures,
+        ),
+        (
             "connections_refused_total",
             "Connections refused because there were too many.",
             &metrics.refused,
@@ -57,6 +62,30 @@ fn clients(families: &mut Families, metrics: &Metrics, view: &View, status: &Sta
             "Logins that failed.",
             &metrics.login_failures,
         ),
+        (
+            "aliases_used_total",
+            "Logins under an alias of a user or a database.",
+            &metrics.aliases_used,
+        ),
+        (
+            "cancel_requests_total",
+            "Cancel requests received.",
+            &metrics.cancel_requests,
+        ),
+        (
+            "cancels_forwarded_total",
+            "Cancel requests carried to PostgreSQL.",
+            &metrics.cancels_forwarded,
+        ),
+    ];
+    for (name, help, counter) in counters {
+        families.counter(name, help, counter.get());
+    }
+    encryption(families, metrics);
+}
+
+fn encryption(families: &mut Families, metrics: &Metrics) {
+    let counters = [
         (
             "tls_handshakes_total",
             "TLS handshakes with clients that succeeded.",
@@ -76,21 +105,6 @@ fn clients(families: &mut Families, metrics: &Metrics, view: &View, status: &Sta
             "certificate_reload_failures_total",
             "Changed certificates that could not be used; the old ones stayed in force.",
             &metrics.certificate_reload_failures,
-        ),
-        (
-            "aliases_used_total",
-            "Logins under an alias of a user or a database.",
-            &metrics.aliases_used,
-        ),
-        (
-            "cancel_requests_total",
-            "Cancel requests received.",
-            &metrics.cancel_requests,
-        ),
-        (
-            "cancels_forwarded_total",
-            "Cancel requests carried to PostgreSQL.",
-            &metrics.cancels_forwarded,
         ),
     ];
     for (name, help, counter) in counters {

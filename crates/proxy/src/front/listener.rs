@@ -58,6 +58,7 @@ impl Listener {
             match accepted {
                 Ok((stream, peer)) => admit(&hub, stream, peer),
                 Err(error) => {
+                    hub.metrics.accept_failures.increment();
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(AFTER_FAILED_ACCEPT).await;
                 }
