@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod handover;
+mod hostile;
 mod lanes;
+mod listen;
 mod names;
 mod pins;
 mod sessions;

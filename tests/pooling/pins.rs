@@ -1,6 +1,6 @@
 //! Session state that cannot follow a session keeps it on its server connection, and goes with it.
 
-use pglanes_tests::{connect, eventually, invariants, soon, value};
+use pglanes_tests::{Proxy, connect, eventually, invariants, soon, value};
 
 use crate::swap::{Swap, backend};
 
@@ -207,4 +207,98 @@ async fn a_listener_hears_what_others_say() {
     assert!(heard.body.ends_with(b"here\0hello\0"), "{heard:?}");
     drop((listener, other));
     invariants(&swap.done()).await;
+}
+
+/// What does not pin: how it is made (the rest of a transaction may be left open), and a question whose answer must be the
+/// same before and after, for somebody else.
+const UNPINNED: &[(&str, &str)] = &[
+    ("SET work_mem = '3MB'", "SHOW work_mem"),
+    ("BEGIN; SET LOCAL work_mem = '3MB'", "SHOW work_mem"),
+    ("SET search_path = pg_catalog, mine", "SHOW search_path"),
+    ("SET client_encoding = 'LATIN1'", "SHOW client_encoding"),
+    ("SET NAMES 'LATIN1'", "SHOW client_encoding"),
+    ("SET TIME ZONE 'Asia/Tokyo'", "SHOW timezone"),
+    ("SET datestyle = 'German'", "SHOW datestyle"),
+    ("SET standard_conforming_strings = off", "SELECT 'a\\b'"),
+    (
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+        "SHOW transaction_read_only",
+    ),
+    (
+        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "SHOW transaction_isolation",
+    ),
+    (
+        "SELECT set_config('app.tenant', 'mine', false)",
+        "SELECT coalesce(current_setting('app.tenant', true), '')",
+    ),
+    (
+        "DO $$ BEGIN PERFORM set_config('app.tenant', 'mine', false); END $$",
+        "SELECT coalesce(current_setting('app.tenant', true), '')",
+    ),
+    (
+        "UPDATE pg_settings SET setting = '3072' WHERE name = 'work_mem'",
+        "SHOW work_mem",
+    ),
+    ("SET statement_timeout = '777s'", "SHOW statement_timeout"),
+    (
+        "SET session_replication_role = replica",
+        "SHOW session_replication_role",
+    ),
+    ("SET row_security = off", "SHOW row_security"),
+    (
+        "SET default_transaction_read_only = on",
+        "SHOW default_transaction_read_only",
+    ),
+    (
+        "BEGIN; SET TRANSACTION READ ONLY",
+        "SHOW transaction_read_only",
+    ),
+    (
+        "BEGIN; SELECT lo_open(lo_create(0), 131072)",
+        "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'transactionid'",
+    ),
+    (
+        "BEGIN; NOTIFY here",
+        "SELECT count(*) FROM pg_listening_channels()",
+    ),
+    (
+        "BEGIN; DECLARE mine CURSOR FOR SELECT 1",
+        "SELECT count(*) FROM pg_cursors WHERE name = 'mine'",
+    ),
+    (
+        "BEGIN; CREATE TEMP TABLE mine (a int) ON COMMIT DROP",
+        "SELECT count(*) FROM pg_class WHERE oid = to_regclass('mine')",
+    ),
+    (
+        "BEGIN; SELECT pg_advisory_xact_lock(4716)",
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4716",
+    ),
+    ("BEGIN; SET LOCAL ROLE pg_monitor", "SELECT current_user"),
+    (
+        "SELECT set_config('role', 'pg_monitor', false)",
+        "SELECT current_user",
+    ),
+];
+
+#[tokio::test]
+async fn what_is_set_or_left_open_nobody_finds() {
+    let proxy = Proxy::with_slots(1).run().await;
+    for (make, probe) in UNPINNED {
+        let witness = connect(&proxy, "").await;
+        let before = value(&witness, probe).await;
+        let client = connect(&proxy, "").await;
+        soon(client.batch_execute(make)).await.unwrap();
+        // Between transactions somebody else works; in one, the session has to go first.
+        if !make.starts_with("BEGIN") && proxy.view().await.servers.1 == 1 {
+            assert_eq!(value(&witness, probe).await, before, "{make}");
+        }
+        drop(client);
+        for _ in 0..2 {
+            assert_eq!(value(&witness, probe).await, before, "{make}");
+            let next = connect(&proxy, "").await;
+            assert_eq!(value(&next, probe).await, before, "{make}");
+        }
+    }
+    invariants(&proxy).await;
 }

@@ -1,6 +1,6 @@
 //! Lanes with session pooling: a server connection for as long as the session.
 
-use pglanes_tests::{Proxy, connect, eventually, invariants, soon, value};
+use pglanes_tests::{Proxy, Raw, Script, connect, eventually, invariants, soon, value};
 
 use crate::swap::backend;
 
@@ -102,5 +102,45 @@ async fn a_reset_brings_back_what_the_session_started_with() {
         );
     }
     drop(client);
+    invariants(&proxy).await;
+}
+
+#[tokio::test]
+async fn a_session_that_keeps_its_connection_from_the_start_is_told_its_backends_number() {
+    let proxy = Proxy::with("lanes: { default: { pooling: session } }")
+        .slots(2)
+        .run()
+        .await;
+    let backend = "SELECT pg_backend_pid()";
+    let (mut one, welcome) = Raw::login(&proxy, &[("application_name", "one")]).await;
+    let own = welcome.pid.to_string();
+    assert_eq!(one.value(backend).await, own);
+    assert_eq!(one.value("SHOW application_name").await, "one");
+    one.query("LISTEN here").await;
+    let answers = one.query("NOTIFY here").await;
+    let heard = answers.iter().find(|answer| answer.tag == b'A').unwrap();
+    assert_eq!(heard.body[..4], welcome.pid.to_be_bytes());
+    // Who waits for it names it as it names itself.
+    one.query("BEGIN; SELECT pg_advisory_xact_lock(4715)").await;
+    let (mut other, others) = Raw::login(&proxy, &[]).await;
+    other
+        .say(&Script::new().query("SELECT pg_advisory_lock(4715)"))
+        .await;
+    let blocking = format!("SELECT pg_blocking_pids({})", others.pid);
+    let expected = format!("{{{own}}}");
+    while one.value(&blocking).await != expected {
+        tokio::task::yield_now().await;
+    }
+    // A cancel by that number is for what it runs.
+    pglanes_tests::send_cancel(&proxy, others.pid, &others.key).await;
+    let cancelled = other.until_ready().await;
+    let error = cancelled.iter().find(|answer| answer.tag == b'E');
+    assert_eq!(error.unwrap().sqlstate(), "57014");
+    // Where no connection is free there is a login all the same, and a number that is no backend's.
+    let (mut third, invented) = Raw::login(&proxy, &[]).await;
+    assert!(invented.pid >= 1 << 30);
+    drop(other);
+    assert_ne!(third.value(backend).await, own);
+    drop((one, third));
     invariants(&proxy).await;
 }

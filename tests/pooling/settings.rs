@@ -1,6 +1,6 @@
 //! What a session sets it finds in its next transaction, on whichever server connection, and nobody else ever does.
 
-use pglanes_tests::{connect, invariants, soon, try_connect, value};
+use pglanes_tests::{Proxy, connect, eventually, invariants, soon, try_connect, value};
 
 use crate::swap::{Swap, backend};
 
@@ -276,4 +276,45 @@ async fn a_setting_that_the_next_connection_refuses_is_an_error_and_no_more() {
     );
     drop(client);
     invariants(&swap.done()).await;
+}
+
+#[tokio::test]
+async fn what_a_role_starts_with_is_what_it_was_altered_to() {
+    let proxy = Proxy::with("").slots(3).run().await;
+    let admin = connect(&proxy, "").await;
+    let role = format!("starts_{}", proxy.pg().database());
+    soon(admin.batch_execute(&format!("CREATE ROLE {role} LOGIN")))
+        .await
+        .unwrap();
+    let as_role = format!("user={role}");
+    let early = connect(&proxy, &as_role).await;
+    assert_ne!(value(&early, "SHOW work_mem").await, "7MB");
+    // One of its connections is in use meanwhile, others are idle.
+    soon(early.batch_execute("BEGIN; SELECT 1")).await.unwrap();
+    drop(connect(&proxy, &as_role).await);
+    let alter = format!(
+        "ALTER ROLE {role} SET work_mem = '7MB'; ALTER ROLE {role} SET timezone = 'Asia/Tokyo'"
+    );
+    soon(admin.batch_execute(&alter)).await.unwrap();
+    soon(early.batch_execute("COMMIT")).await.unwrap();
+    for _ in 0..3 {
+        let user = [("user", role.as_str()), ("database", proxy.pg().database())];
+        let mut late = proxy.raw().await;
+        late.send(&pglanes_tests::startup_packet(&user)).await;
+        let told = late.welcome().await;
+        assert_eq!(told.parameter("TimeZone").as_deref(), Some("Asia/Tokyo"));
+        assert_eq!(late.value("SHOW work_mem").await, "7MB");
+        assert_eq!(late.value("SHOW timezone").await, "Asia/Tokyo");
+    }
+    drop((early, admin));
+    invariants(&proxy).await;
+    let direct = proxy.pg().direct().await;
+    drop(proxy);
+    eventually("the role is free", || async {
+        direct
+            .batch_execute(&format!("DROP ROLE {role}"))
+            .await
+            .is_ok()
+    })
+    .await;
 }

@@ -28,6 +28,8 @@ pub struct Lane {
     pub lazy_begin: bool,
     /// Whether a repeated unnamed statement is kept prepared, so that its plan is used again.
     pub reuse_plans: bool,
+    /// What a LISTEN does to its session.
+    pub listen: Listen,
     /// The higher number is served first.
     pub priority: i32,
     /// Its share among lanes of the same priority; at least one.
@@ -54,6 +56,15 @@ pub struct Lane {
     pub objective: Option<Objective>,
 }
 
+/// What a LISTEN does to its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// The session keeps its server connection.
+    Pin,
+    /// One server connection listens for all sessions of a user and a database.
+    Shared,
+}
+
 impl Lane {
     /// A lane with every default, below a total of slots.
     pub fn with_defaults(name: impl Into<String>, slots: u32) -> Self {
@@ -66,6 +77,7 @@ impl Lane {
             pooling: Pooling::Transaction,
             lazy_begin: false,
             reuse_plans: false,
+            listen: Listen::Pin,
             priority: 0,
             weight: 1,
             queue_length: 200,

@@ -57,8 +57,8 @@ pub use admin::{
 pub use diagnostic::{ConfigError, Diagnostic, MAXIMUM_DIAGNOSTICS};
 pub use explain::{Explanation, Subject};
 pub use lane::{
-    Activity, Caps, Cpu, DEFAULT_LANE, Io, Keeps, Lane, MatchCondition, MatchRule, Mode, Pooling,
-    Running, Throttle,
+    Activity, Caps, Cpu, DEFAULT_LANE, Io, Keeps, Lane, Listen, MatchCondition, MatchRule, Mode,
+    Pooling, Running, Throttle,
 };
 pub use memory::LaneMemory;
 pub use model::{
@@ -73,7 +73,7 @@ pub use reload::{Change, Difference, Takes, shown_setting};
 pub use secrets::{Process, Surroundings};
 pub use tls::{
     BindChannel, ClientCertificates, ClientIdentity, ListenTls, LoadedListenTls, LoadedUpstreamTls,
-    Negotiation, Roots, TlsDemand, TlsError, TlsMode, UpstreamTls,
+    Negotiation, Roots, TlsDemand, TlsError, TlsMode, UpstreamTls, common_name,
 };
 pub use userlist::{MAXIMUM_LISTED_USERS, MAXIMUM_USERLIST_BYTES, Userlist};
 pub use yaml::MAXIMUM_FILE_BYTES;

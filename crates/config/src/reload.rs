@@ -315,6 +315,7 @@ impl Difference {
             old.reuse_plans,
             new.reuse_plans,
         );
+        self.debugged(Takes::Live, &key("listen"), &old.listen, &new.listen);
         self.shown(Takes::Live, &key("priority"), old.priority, new.priority);
         self.shown(Takes::Live, &key("weight"), old.weight, new.weight);
         self.shown(

@@ -124,6 +124,7 @@ lanes:
     pooling: session
     lazy_begin: true
     reuse_plans: true
+    listen: shared
     priority: -5
     weight: 3
     queue: { length: 0, timeout: 1m }

@@ -35,7 +35,7 @@ const ACTIVITY: &str = "with waiting as materialized (\
        wait_event, blockers \
      from pg_stat_activity as activity left join waiting using (pid) \
      where activity.pid <> pg_backend_pid() \
-       and coalesce(application_name, '') not in ('pglanes-control', 'pglanes-observer') and (backend_type is null or backend_type in \
+       and coalesce(application_name, '') not in ('pglanes-control', 'pglanes-observer', 'pglanes-listener') and (backend_type is null or backend_type in \
        ('client backend', 'parallel worker', 'autovacuum worker', 'checkpointer')) \
      limit $2";
 

@@ -19,6 +19,7 @@ mod front;
 mod hub;
 mod kinds;
 mod leases;
+mod listen;
 mod meter;
 mod metrics;
 mod observed;

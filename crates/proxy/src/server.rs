@@ -58,7 +58,13 @@ pub(crate) enum OwnQuery {
     /// The session's settings are being set; the client's messages follow at once.
     Adjusting { target: Rc<Settings> },
     /// As above, but the client's messages wait for the answer.
-    AdjustingFirst { target: Rc<Settings> },
+    AdjustingFirst {
+        target: Rc<Settings>,
+        /// As it was asked, to be asked again.
+        sql: String,
+        /// How often it was asked before.
+        asked: u32,
+    },
     /// The BEGIN that the client was granted in advance.
     Beginning,
     /// What sequences gave to others is being discarded.
@@ -72,8 +78,16 @@ pub(crate) enum OwnQuery {
         /// How often it was asked before.
         asked: u32,
         rows: Vec<(String, String)>,
+        /// A row could not be read for certain.
+        unreadable: bool,
     },
 }
+
+/// There is no unnamed statement on a connection: a simple Query has dropped it. Process ids
+/// are positive.
+pub(crate) const NO_UNNAMED: i32 = 0;
+/// There may be one, and nobody knows whose.
+pub(crate) const UNKNOWN_UNNAMED: i32 = -1;
 
 /// One connection to PostgreSQL, logged in.
 #[derive(Debug)]
@@ -98,8 +112,13 @@ pub(crate) struct Server {
     pub(crate) own: VecDeque<OwnQuery>,
     /// The error our own query met, to be told to the client.
     pub(crate) own_error: Option<Vec<u8>>,
-    /// The session whose unnamed statement lies here (its process id), or 0.
+    /// The session whose unnamed statement lies here (its process id), [`NO_UNNAMED`] or
+    /// [`UNKNOWN_UNNAMED`].
     pub(crate) unnamed_of: i32,
+    /// The hub's count of changed plans when what is prepared here was last known to be good.
+    pub(crate) plans: u32,
+    /// The hub's count of changed defaults when it was opened.
+    pub(crate) defaults: u32,
     /// When the session was granted this connection for its transaction.
     pub(crate) granted_at: Time,
     /// What the transaction takes, where its lane has an objective.
@@ -126,7 +145,7 @@ impl Server {
         self.own.push_back(own);
         self.note_ours();
         // A simple Query drops the unnamed statement.
-        self.unnamed_of = 0;
+        self.unnamed_of = NO_UNNAMED;
     }
 
     /// The oldest query of ours is answered.

@@ -96,6 +96,19 @@ pub(crate) struct Change {
 }
 
 fn write_set(sql: &mut String, name: &str, value: &str) {
+    if name == CANNOT_FAIL && !value.is_ascii() {
+        // PostgreSQL 16 and later spell other letters so themselves, in whatever encoding.
+        let mut spelt = String::new();
+        for byte in value.bytes() {
+            match byte {
+                0..=127 => spelt.push(char::from(byte)),
+                _ => {
+                    let _ = write!(spelt, "\\x{byte:02x}");
+                }
+            }
+        }
+        return write_set(sql, name, &spelt);
+    }
     if QUOTED_LISTS.contains(&name) {
         sql.push_str("SELECT pg_catalog.set_config(");
         write_literal(sql, name);
@@ -122,14 +135,22 @@ fn write_name(sql: &mut String, name: &str) {
     }
 }
 
-/// An E'' literal, which reads the same whatever standard_conforming_strings says.
+/// An E'' literal, which reads the same whatever standard_conforming_strings says, and
+/// whichever client_encoding the session before has left.
 fn write_literal(sql: &mut String, value: &str) {
     sql.push_str("E'");
     for character in value.chars() {
-        if matches!(character, '\'' | '\\') {
-            sql.push('\\');
+        match character {
+            '\'' | '\\' => {
+                sql.push('\\');
+                sql.push(character);
+            }
+            ' '..='~' => sql.push(character),
+            // Writing to a String cannot fail.
+            _ => {
+                let _ = write!(sql, "\\U{:08x}", u32::from(character));
+            }
         }
-        sql.push(character);
     }
     sql.push('\'');
 }
@@ -151,27 +172,51 @@ pub(crate) fn capture_query<'a>(custom: impl Iterator<Item = &'a str>) -> String
     sql
 }
 
-/// Reads a DataRow of [`capture_query`]. A custom setting that does not exist, or was
-/// reset, has no value.
-pub(crate) fn captured_row(body: &[u8]) -> Option<(String, String)> {
-    let (count, rest) = body.split_first_chunk::<2>()?;
-    if u16::from_be_bytes(*count) != 2 {
-        return None;
-    }
-    let (name, rest) = column(rest)?;
-    let (value, _) = column(rest)?;
-    Some((name?.to_owned(), value?.to_owned()))
+/// What a row of [`capture_query`] tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Captured {
+    /// This setting has this value.
+    Value(String, String),
+    /// A custom setting does not exist, or was reset.
+    Nothing,
+    /// It cannot be said for certain what it is.
+    Unreadable,
 }
 
-#[allow(clippy::type_complexity)]
-fn column(bytes: &[u8]) -> Option<(Option<&str>, &[u8])> {
+/// Reads a DataRow of [`capture_query`]. Letters beyond ASCII are what they look like only
+/// where everybody speaks `utf8`: the row comes in the client's encoding.
+pub(crate) fn captured_row(body: &[u8], utf8: bool) -> Captured {
+    let columns = body.split_first_chunk::<2>().and_then(|(count, rest)| {
+        let (name, rest) = column(rest)?;
+        let (value, _) = column(rest)?;
+        (u16::from_be_bytes(*count) == 2).then_some((name, value))
+    });
+    let readable = |text: &'_ [u8]| {
+        let text = std::str::from_utf8(text).ok();
+        text.filter(|text| utf8 || text.is_ascii())
+            .map(str::to_owned)
+    };
+    match columns {
+        Some((Some(_), None)) => Captured::Nothing,
+        Some((Some(name), Some(value))) => match (readable(name), readable(value)) {
+            (Some(name), Some(value)) => Captured::Value(name, value),
+            _ => Captured::Unreadable,
+        },
+        _ => Captured::Unreadable,
+    }
+}
+
+/// A column (`None` inside: NULL) and what follows it.
+type Column<'a> = (Option<&'a [u8]>, &'a [u8]);
+
+fn column(bytes: &[u8]) -> Option<Column<'_>> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let length = i32::from_be_bytes(*length);
     if length < 0 {
         return Some((None, rest));
     }
     let (value, rest) = rest.split_at_checked(length as usize)?;
-    Some((Some(std::str::from_utf8(value).ok()?), rest))
+    Some((Some(value), rest))
 }
 
 /// Equal values share one allocation, so that sessions and connections that agree are
@@ -255,6 +300,20 @@ mod tests {
     }
 
     #[test]
+    fn letters_read_the_same_in_every_encoding() {
+        check(
+            &[],
+            &[("app.who", "é\n")],
+            Some(r#"SET "app"."who" TO E'\U000000e9\U0000000a';"#),
+        );
+        check(
+            &[],
+            &[("application_name", "é")],
+            Some(r#"SET "application_name" TO E'\\xc3\\xa9';"#),
+        );
+    }
+
+    #[test]
     fn only_the_application_name_needs_no_answer() {
         let name = settings(&[("application_name", "a")]);
         let none = settings(&[]);
@@ -267,11 +326,19 @@ mod tests {
     #[test]
     fn rows_are_read_and_truncated_ones_refused() {
         let row = b"\0\x02\0\0\0\x01a\0\0\0\x02bc";
-        assert_eq!(captured_row(row), Some(("a".into(), "bc".into())));
+        let value = |name: &str, value: &str| Captured::Value(name.into(), value.into());
+        assert_eq!(captured_row(row, false), value("a", "bc"));
         for end in 0..row.len() {
-            assert_eq!(captured_row(&row[..end]), None);
+            assert_eq!(captured_row(&row[..end], true), Captured::Unreadable);
         }
-        assert_eq!(captured_row(b"\0\x02\0\0\0\x01a\xff\xff\xff\xff"), None);
+        let null = b"\0\x02\0\0\0\x01a\xff\xff\xff\xff";
+        assert_eq!(captured_row(null, true), Captured::Nothing);
+        // The same bytes are one letter in UTF-8 and two in LATIN1.
+        let letters = b"\0\x02\0\0\0\x01a\0\0\0\x02\xc3\xa9";
+        assert_eq!(captured_row(letters, true), value("a", "é"));
+        assert_eq!(captured_row(letters, false), Captured::Unreadable);
+        let latin1 = b"\0\x02\0\0\0\x01a\0\0\0\x01\xe9";
+        assert_eq!(captured_row(latin1, true), Captured::Unreadable);
     }
 
     #[test]

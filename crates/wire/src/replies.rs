@@ -33,8 +33,10 @@ pub enum Expect {
     FunctionCall,
     /// A named Parse of the client, sent under our name for its content.
     Parse(Prepared),
-    /// A Parse that carries no name of ours (unnamed, or passed on as it came).
+    /// A Parse that carries no name of ours and makes no unnamed statement (passed on as it came).
     ParsePlain,
+    /// An unnamed Parse of the client, passed on as it came.
+    ParseUnnamed,
     /// A Parse we put in, so that a statement exists here: swallowed.
     ParseOwn(Prepared),
     /// An unnamed Parse we put in on behalf of the client: swallowed.
@@ -49,6 +51,8 @@ pub enum Expect {
     Close,
     /// A Close of ours, making room for another statement: swallowed.
     CloseOwn(Prepared),
+    /// A Close of the unnamed statement that another session left: swallowed.
+    CloseUnnamedOwn,
     /// A Sync, answered by ReadyForQuery.
     Sync,
     /// Not answered: marks where the client ended a COPY it had not yet been granted.
@@ -120,6 +124,8 @@ pub enum Undone {
     OwnParse(Prepared),
     /// This Close of ours never took place: the statement still exists.
     OwnClose(Prepared),
+    /// The client's unnamed Parse never took place.
+    UnnamedParse,
 }
 
 /// An answer that stands where the server's would have stood.
@@ -213,6 +219,18 @@ impl Replies {
         let mut expected = self.expected.iter();
         !expected
             .any(|expect| matches!(expect, Expect::Sync | Expect::Query | Expect::FunctionCall))
+    }
+
+    /// Whether an unnamed Parse of the client is outstanding: what the client's unnamed
+    /// statement is depends on its answer.
+    pub fn unnamed_in_doubt(&self) -> bool {
+        let makes = |expect: &Expect| {
+            matches!(
+                expect,
+                Expect::ParseUnnamed | Expect::ParseShared(_) | Expect::AnsweredUnnamedParse
+            )
+        };
+        self.expected.iter().any(makes)
     }
 
     /// Answers outstanding now.
@@ -342,11 +360,13 @@ impl Replies {
             (b'T' | b'n', Some(Expect::Describe)) => self.answered(Reply::Forward),
             (b't', Some(Expect::Describe)) => Ok(Reply::Forward),
             (b'1', Some(Expect::Parse(_))) => self.answered(Reply::NamedParsed),
-            (b'1', Some(Expect::ParsePlain | Expect::ParseShared(_))) => {
+            (b'1', Some(Expect::ParsePlain | Expect::ParseUnnamed | Expect::ParseShared(_))) => {
                 self.answered(Reply::Forward)
             }
             (b'1', Some(Expect::ParseOwn(_) | Expect::ParsePlainOwn))
-            | (b'3', Some(Expect::CloseOwn(_))) => self.answered(Reply::Swallow),
+            | (b'3', Some(Expect::CloseOwn(_) | Expect::CloseUnnamedOwn)) => {
+                self.answered(Reply::Swallow)
+            }
             (b'G', Some(Expect::Query | Expect::Execute)) => {
                 self.copy_in_granted();
                 Ok(Reply::Forward)
@@ -425,8 +445,13 @@ impl Replies {
             Expect::Parse(prepared) => self.undone.push(Undone::ClientParse(Some(prepared))),
             Expect::AnsweredParse => self.undone.push(Undone::ClientParse(None)),
             Expect::AnsweredClose => self.undone.push(Undone::ClientClose),
-            Expect::ParseOwn(prepared) | Expect::ParseShared(prepared) => {
+            Expect::ParseOwn(prepared) => self.undone.push(Undone::OwnParse(prepared)),
+            Expect::ParseShared(prepared) => {
                 self.undone.push(Undone::OwnParse(prepared));
+                self.undone.push(Undone::UnnamedParse);
+            }
+            Expect::ParseUnnamed | Expect::AnsweredUnnamedParse => {
+                self.undone.push(Undone::UnnamedParse);
             }
             Expect::CloseOwn(prepared) => self.undone.push(Undone::OwnClose(prepared)),
             _ => {}

@@ -11,6 +11,7 @@
 //! but SJIS, BIG5, GBK, UHC, JOHAB and their kin).
 
 mod body;
+mod channels;
 mod databases;
 mod deallocate;
 mod effects;
@@ -25,6 +26,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 
+pub use channels::{Listening, channels};
 pub use databases::database_named;
 pub use deallocate::deallocated;
 pub use effects::Effects;

@@ -4,7 +4,7 @@ use pglanes_lanes::classify::StatementKind;
 
 use super::{MAXIMUM_LANES, MAXIMUM_RULES};
 use crate::diagnostic::quoted;
-use crate::lane::{Cpu, DEFAULT_LANE, Io, Lane, MatchCondition, MatchRule, Mode, Pooling};
+use crate::lane::{Cpu, DEFAULT_LANE, Io, Lane, Listen, MatchCondition, MatchRule, Mode, Pooling};
 use crate::reader::{Reading, Section};
 use crate::settings;
 use crate::suggest::nearest;
@@ -111,6 +111,10 @@ fn lane(
         .choice(section, "pooling", &pooling)
         .unwrap_or(lane.pooling);
     lane.lazy_begin = reading.truth(section, "lazy_begin").unwrap_or(false);
+    let listen = [("pin", Listen::Pin), ("shared", Listen::Shared)];
+    lane.listen = reading
+        .choice(section, "listen", &listen)
+        .unwrap_or(lane.listen);
     lane.reuse_plans = reading.truth(section, "reuse_plans").unwrap_or(false);
     let priority = reading.number(section, "priority", -1000..=1000);
     lane.priority = priority

@@ -96,6 +96,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "whether an unnamed statement that comes again stays prepared on the server connection, so that its plan is used again by every client",
     ),
     entry(
+        "lanes.*.listen",
+        "pin or shared",
+        "pin",
+        "whether a session that listens keeps a server connection of its own, or one connection more, beside the slots, listens for all sessions of a user and a database; a LISTEN inside a transaction block always pins",
+    ),
+    entry(
         "lanes.*.priority",
         "number",
         "0",

@@ -51,7 +51,7 @@ impl Arrival {
                 Asked::Waiting(ticket) => self.wait(ticket).await,
             };
         };
-        let face = self.register(lane, &startup)?;
+        let face = self.register(lane, &startup, None)?;
         // From here on a cancel finds the connection.
         let linked = Activity::Linked(Rc::clone(&server.face));
         face.activity.replace(linked);

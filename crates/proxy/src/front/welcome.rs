@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use pglanes_config::Pooling;
 use pglanes_lanes::classify::Classified;
 use pglanes_lanes::{ClientKey, LaneId, PoolId, Rejection};
 use pglanes_wire::message::{self, Severity, TransactionStatus};
@@ -15,7 +16,7 @@ use super::login::Known;
 use super::relay::Relayed;
 use super::{Arrival, Turned};
 use crate::hub::relayed::{Offered, RelayedSession};
-use crate::hub::{Asked, PoolKey, Refusal, SessionFace, WaitingTicket};
+use crate::hub::{Asked, LinkedServer, PoolKey, Refusal, SessionFace, WaitingTicket};
 use crate::session::{Identity, NONE_LEFT, Session};
 use crate::settings::Settings;
 
@@ -34,6 +35,8 @@ pub(super) struct Welcomed {
     class: Classified,
     told: Rc<ParameterSet>,
     relayed: Option<RelayedSession>,
+    /// Its server connection, where it keeps one from the start.
+    server: Option<LinkedServer>,
 }
 
 impl Welcomed {
@@ -47,8 +50,11 @@ impl Welcomed {
             class,
             told,
             relayed,
+            server,
         } = self;
-        Session::new(hub, stream, face, identity, class, told, inbox).relayed(relayed)
+        Session::new(hub, stream, face, identity, class, told, inbox)
+            .relayed(relayed)
+            .keeping(server)
     }
 }
 
@@ -82,7 +88,16 @@ impl Arrival {
             initial: self.hub.settings.borrow_mut().intern(initial),
         };
         let identity = self.hub.identities.borrow_mut().intern(identity);
-        let face = self.register(class.lane, &startup)?;
+        let server = match relayed {
+            None => {
+                let name = told.get("application_name").unwrap_or_default();
+                let client = self.hub.client_key(class.lane, &identity.user, name);
+                self.kept_from_the_start(class, pool, client).await
+            }
+            Some(_) => None,
+        };
+        let backend = server.as_ref().map(|server| server.face.key.pid());
+        let face = self.register(class.lane, &startup, backend)?;
         self.say_welcome(&face, &told).await?;
         Ok(Welcomed {
             face,
@@ -90,18 +105,56 @@ impl Arrival {
             class,
             told,
             relayed,
+            server,
         })
     }
 
-    /// Gives the session its cancel key.
+    /// Where the lane pools by session, a client gets its server connection with its login, and
+    /// is told that backend's process id: `pg_backend_pid()`, NOTIFY's sender and
+    /// `pg_blocking_pids()` then agree with what it knows. Where none can be had at once, it gets
+    /// one with its first transaction, as everybody does, and a process id of ours.
+    async fn kept_from_the_start(
+        &self,
+        class: Classified,
+        pool: PoolId,
+        client: ClientKey,
+    ) -> Option<LinkedServer> {
+        let options = self.hub.live().options(class.lane);
+        if options.pooling != Pooling::Session {
+            return None;
+        }
+        let mut asked = self.hub.ask(class.lane, pool, client);
+        loop {
+            asked = match asked {
+                Asked::Granted(server) => return Some(server),
+                Asked::Refused(_) => return None,
+                Asked::Waiting(mut ticket) => tokio::select! {
+                    outcome = std::future::poll_fn(|context| ticket.poll(context)) => {
+                        self.hub.settle(outcome)
+                    }
+                    () = tokio::time::sleep(BETWEEN_ATTEMPTS) => {
+                        let (opening, _, _) = self.hub.connection_counts();
+                        if opening == 0 {
+                            // Nothing is on its way: the wait is for somebody to end.
+                            return None;
+                        }
+                        Asked::Waiting(ticket)
+                    }
+                },
+            };
+        }
+    }
+
+    /// Gives the session its cancel key; with the process id of its backend, where it has one.
     pub(super) fn register(
         &self,
         lane: LaneId,
         startup: &Startup,
+        backend: Option<i32>,
     ) -> Result<Rc<SessionFace>, Turned> {
         self.refuse_if_full()?;
         let mut sessions = self.hub.sessions.borrow_mut();
-        let registered = sessions.register(lane, startup.version.cancel_secret());
+        let registered = sessions.register(lane, startup.version.cancel_secret(), backend);
         registered.ok_or_else(|| Turned::away("58000", "no randomness for a cancel key"))
     }
 

@@ -1,6 +1,6 @@
 //! The configuration in force, in the form the data path uses.
 
-use pglanes_config::{Caps, Config, Cpu, LaneIndex, Mode, Pooling};
+use pglanes_config::{Caps, Config, Cpu, LaneIndex, Listen, Mode, Pooling};
 use pglanes_lanes::classify::Classifier;
 use pglanes_lanes::{LaneId, Policy};
 
@@ -38,6 +38,8 @@ pub(crate) struct LaneOptions {
     pub(crate) capped: bool,
     /// It has an objective: its transactions are measured.
     pub(crate) measured: bool,
+    /// One connection listens for all of its sessions.
+    pub(crate) share_listen: bool,
 }
 
 impl LaneOptions {
@@ -50,6 +52,7 @@ impl LaneOptions {
         reuse_plans: false,
         capped: false,
         measured: false,
+        share_listen: false,
     };
 
     fn of(config: &Config, name: &str) -> Self {
@@ -75,6 +78,7 @@ impl LaneOptions {
                     .objective
                     .as_ref()
                     .is_some_and(|objective| objective.mode != Mode::Off),
+            share_listen: lane.listen == Listen::Shared,
         }
     }
 }

@@ -55,10 +55,10 @@ use known::Known;
 use relayed::Relays;
 
 pub(crate) use live::Live;
-pub(crate) use opening::{OWN_APPLICATION_NAME, startup_parameters};
+pub(crate) use opening::{OWN_APPLICATION_NAME, open as open_connection, startup_parameters};
 pub(crate) use pools::{PoolKey, Pools};
 pub(crate) use registry::{Activity, Asked as AskedOfSession, Registry, SessionFace, Stall};
-pub(crate) use slots::{Asked, LinkedServer, Refusal};
+pub(crate) use slots::{Asked, LinkedServer, Refusal, TERMINATE};
 pub(crate) use waiters::{Waiters, WaitingTicket};
 
 /// Statements kept by content although no session names them.
@@ -97,6 +97,7 @@ pub(crate) struct Hub {
     pub(crate) verifiers: crate::front::Verifiers,
     pub(crate) known: Known,
     pub(crate) relays: Relays,
+    pub(crate) listeners: crate::listen::Listeners,
     /// Keys the mock exchange of unknown users: the same user always gets the same salt.
     pub(crate) mock_secret: [u8; 32],
     /// Cancel requests being carried to PostgreSQL.
@@ -104,6 +105,13 @@ pub(crate) struct Hub {
     /// Logins not finished.
     pub(crate) logins_in_flight: Cell<u32>,
     pub(crate) phase: Cell<Phase>,
+    /// How often what is prepared anywhere may have got out of date: connections that have
+    /// seen fewer forget what they have.
+    pub(crate) plans: Cell<u32>,
+    /// How often what sessions start with may have changed: older connections are not used again.
+    pub(crate) defaults: Cell<u32>,
+    /// When a failed plan last made all connections forget theirs.
+    plans_doubted: Cell<Option<Time>>,
     live: RefCell<Rc<Live>>,
     /// What handshakes work with; replaced when lanes.yaml or a certificate's file changes.
     tls: RefCell<Rc<Material>>,
@@ -149,10 +157,14 @@ impl Hub {
             verifiers: crate::front::Verifiers::default(),
             known: Known::new(source),
             relays: Relays::default(),
+            listeners: crate::listen::Listeners::default(),
             mock_secret,
             cancels_in_flight: Cell::new(0),
             logins_in_flight: Cell::new(0),
             phase: Cell::new(Phase::Running),
+            plans: Cell::new(0),
+            defaults: Cell::new(0),
+            plans_doubted: Cell::new(None),
             live: RefCell::new(Rc::new(live)),
             tls: RefCell::new(Rc::new(tls)),
             scheduler: RefCell::new(scheduler),

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::{Hub, PoolKey, ServerPlace};
 use crate::hub::Live;
 use crate::meter::Meter;
-use crate::server::{Server, ServerFace};
+use crate::server::{NO_UNNAMED, Server, ServerFace};
 use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::upstream::{Attempt, LoggedIn, OpenError, Route, dial, log_in};
@@ -45,7 +45,8 @@ pub(super) fn start(hub: &Rc<Hub>, id: ServerId, lane: LaneId, pool: PoolId) {
     });
 }
 
-async fn open(
+/// Opens a connection, in whichever of the ways that `lanes.yaml` allows works.
+pub(crate) async fn open(
     hub: &Hub,
     live: &Live,
     key: &PoolKey,
@@ -221,7 +222,9 @@ impl Hub {
             parameters,
             own: VecDeque::new(),
             own_error: None,
-            unnamed_of: 0,
+            unnamed_of: NO_UNNAMED,
+            plans: self.plans.get(),
+            defaults: self.defaults.get(),
             last_session: 0,
             sequences_are_ours: false,
             granted_at: Time::from_nanos(0),

@@ -90,6 +90,19 @@ impl Pools {
         .collect()
     }
 
+    /// The pools whose connections can be made anew, which from now on ask again what PostgreSQL
+    /// says at a login.
+    pub(super) fn forget_welcomes(&mut self) -> Vec<PoolId> {
+        let pools = self.pools.iter_mut().enumerate();
+        pools
+            .filter(|(_, pool)| pool.supply == Supply::Opened)
+            .map(|(index, pool)| {
+                pool.welcome = None;
+                PoolId(index as u32)
+            })
+            .collect()
+    }
+
     /// The pools of one database.
     pub(crate) fn of_database(&self, database: &str) -> Vec<PoolId> {
         let ids = self.pools.iter().enumerate();

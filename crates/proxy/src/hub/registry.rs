@@ -74,6 +74,9 @@ impl SessionFace {
     }
 }
 
+/// The bit that every process id of ours has. Linux gives numbers below 2^22, macOS below 100,000.
+const INVENTED: i32 = 1 << 30;
+
 /// All sessions that have logged in.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
@@ -82,15 +85,23 @@ pub(crate) struct Registry {
 
 impl Registry {
     /// Registers a session under a new random key with so many bytes of secret; `None` if
-    /// there is no randomness.
-    pub(crate) fn register(&mut self, lane: LaneId, secret: usize) -> Option<Rc<SessionFace>> {
+    /// there is no randomness. The process id is `backend`, if nobody has that.
+    pub(crate) fn register(
+        &mut self,
+        lane: LaneId,
+        secret: usize,
+        backend: Option<i32>,
+    ) -> Option<Rc<SessionFace>> {
+        let mut backend = backend.filter(|process_id| *process_id > 0);
         loop {
             let mut random = [0; 4 + SECRET_3_2];
             getrandom::fill(&mut random).ok()?;
             let [a, b, c, d, random @ ..] = random;
             let secret = random.get(..secret)?;
-            // Positive, as process ids are: clients print and compare them.
-            let process_id = (i32::from_be_bytes([a, b, c, d]) & i32::MAX).max(1);
+            // Positive, as process ids are: clients print and compare them. Beyond those that
+            // systems give, so that it is no backend's.
+            let invented = (i32::from_be_bytes([a, b, c, d]) & i32::MAX) | INVENTED;
+            let process_id = backend.take().unwrap_or(invented);
             if self.by_process_id.contains_key(&process_id) {
                 continue;
             }

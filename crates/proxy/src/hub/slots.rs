@@ -4,7 +4,8 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use pglanes_lanes::{
-    ClientKey, Input, LaneId, ObjectiveChange, Output, PoolId, Rejection, ServerId, TicketId,
+    ClientKey, Input, LaneId, ObjectiveChange, Output, PoolId, Rejection, ServerId, Supply,
+    TicketId,
 };
 
 use super::waiters::Outcome;
@@ -138,6 +139,11 @@ impl Hub {
                 }
                 hub.give_back(server);
             });
+            return;
+        }
+        let can_be_made_anew = || self.pools.borrow().supply(server.pool) == Supply::Opened;
+        if server.defaults != self.defaults.get() && can_be_made_anew() {
+            self.discard(&mut server);
             return;
         }
         if server.face.cancelled_because.borrow().is_some() {
@@ -327,7 +333,7 @@ impl Hub {
 }
 
 /// Terminate (`X`): the server ends the session in good order.
-pub(super) const TERMINATE: &[u8] = &[b'X', 0, 0, 0, 4];
+pub(crate) const TERMINATE: &[u8] = &[b'X', 0, 0, 0, 4];
 
 #[cfg(test)]
 mod tests {

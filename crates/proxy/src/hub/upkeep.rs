@@ -14,6 +14,9 @@ use crate::server::Health;
 /// Alias uses remembered as logged; beyond that each is logged.
 const MOST_ALIASES_REMEMBERED: usize = 1000;
 
+/// How often failed plans make all connections forget theirs.
+const PLANS_DOUBTED_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long a session that has ended waits for its client to take the last words.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(10);
 
@@ -30,6 +33,34 @@ impl AliasLog {
 }
 
 impl Hub {
+    /// Something was altered: every connection forgets what it has prepared.
+    pub(crate) fn change_plans(&self) {
+        self.plans.set(self.plans.get().wrapping_add(1));
+    }
+
+    /// A role or a database was altered: what its sessions start with is another from now on, for
+    /// whoever comes. Idle connections close, others when they are given back; those that logins
+    /// brought stay, for nobody could make them anew.
+    pub(crate) fn change_defaults(self: &Rc<Self>) {
+        self.defaults.set(self.defaults.get().wrapping_add(1));
+        let pools = self.pools.borrow_mut().forget_welcomes();
+        for pool in pools {
+            self.tell(Input::FlushPool { pool });
+        }
+    }
+
+    /// A plan has failed for want of the rows it was made for: something was altered that was not
+    /// seen here, and other connections may have such plans too. Clients whose search_path
+    /// leads them to tables of other kinds fail so again and again; that is nobody else's matter.
+    pub(crate) fn doubt_plans(&self) {
+        let now = self.clock.now();
+        let last = self.plans_doubted.get();
+        if last.is_none_or(|last| now.since(last) >= PLANS_DOUBTED_AGAIN) {
+            self.plans_doubted.set(Some(now));
+            self.change_plans();
+        }
+    }
+
     /// Closes idle connections whose server has gone, so that their slots are free and
     /// nobody is handed one.
     pub(crate) fn sweep_idle(self: &Rc<Self>) {

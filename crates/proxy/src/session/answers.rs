@@ -14,7 +14,7 @@ use super::Session;
 use super::relay::{Parting, Progress};
 use crate::hub::OWN_APPLICATION_NAME;
 use crate::server::{OwnQuery, Server};
-use crate::settings::captured_row;
+use crate::settings::{Captured, captured_row};
 use crate::splice::Splice;
 use crate::stream::send_or_hold;
 
@@ -125,6 +125,7 @@ impl Session {
                 }
             }
             b'C' => self.note_complete(body),
+            b'A' if self.hears_elsewhere(frame) => return,
             b'A' => {
                 if let Some(own) = self.own_notification(server, frame) {
                     splice.insert().extend_from_slice(&own);
@@ -147,6 +148,7 @@ impl Session {
         if server.replies.head_is_own() {
             return Some(BytesMut::new());
         }
+        self.work.reported();
         if name != APPLICATION_NAME {
             self.tell(name, value);
             return None;
@@ -185,6 +187,7 @@ impl Session {
         }
         self.work.failed();
         server.meter.spoil();
+        self.channels_failed();
         self.undo_prepared(server);
         self.hub.metrics.lane(server.lane).errors.add(1);
         match fields.sqlstate() {
@@ -197,6 +200,9 @@ impl Session {
                     .is_some_and(|text| text.contains("cached plan")) =>
             {
                 server.statements.forget_all();
+                self.hub.doubt_plans();
+                // This connection has given up its names, and deallocates them when it next can.
+                server.plans = self.hub.plans.get().wrapping_sub(1);
                 None
             }
             Some("57014") => {
@@ -233,11 +239,20 @@ impl Session {
 
     /// Answers to a query of ours.
     fn note_own(server: &mut Server, header: Frame, frame: &[u8]) {
+        let is_utf8 = |name| server.parameters.get(name) == Some("UTF8");
+        let utf8 = is_utf8("client_encoding") && is_utf8("server_encoding");
         let Server { own, own_error, .. } = server;
         match (header.tag, own.front_mut()) {
-            (b'D', Some(OwnQuery::Capturing { rows, .. })) => {
-                rows.extend(captured_row(&frame[HEADER..]))
-            }
+            (
+                b'D',
+                Some(OwnQuery::Capturing {
+                    rows, unreadable, ..
+                }),
+            ) => match captured_row(&frame[HEADER..], utf8) {
+                Captured::Value(name, value) => rows.push((name, value)),
+                Captured::Nothing => {}
+                Captured::Unreadable => *unreadable = true,
+            },
             (b'E', _) => {
                 server.dying |= ErrorFields::parse(&frame[HEADER..]).is_fatal();
                 *own_error = Some(frame.to_vec());

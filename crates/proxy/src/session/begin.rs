@@ -36,6 +36,10 @@ impl Session {
         if self.is_told_to_end() {
             return self.say_goodbye();
         }
+        if let Some(step) = self.missed_mail() {
+            return step;
+        }
+        self.take_mail();
         match poll_flush(&mut self.client, context, &mut self.outbox) {
             // A client that does not read is not read from.
             Poll::Pending => return Step::Pending,

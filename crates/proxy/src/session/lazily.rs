@@ -5,7 +5,7 @@
 //! lane may be that statement's.
 
 use bytes::{BufMut, BytesMut};
-use pglanes_wire::frame::{Frame, HEADER};
+use pglanes_wire::frame::{self, Frame, HEADER};
 use pglanes_wire::message::{self, ErrorBody, Severity, TransactionStatus};
 use pglanes_wire::replies::OutOfSync;
 use pglanes_wire::sql::{self, Effects, Inspection, StatementKind};
@@ -40,8 +40,74 @@ impl Block {
     }
 }
 
-fn is_lone(seen: Inspection, kind: StatementKind, effect: Effects) -> bool {
-    seen.statements == 1 && seen.first == kind && seen.effects == effect
+/// Whether the text is one statement of this kind, spelt as PostgreSQL's grammar has it: it
+/// must not be refused when it is said in the end.
+fn is_lone(seen: Inspection, text: &[u8], kind: StatementKind, effect: Effects) -> bool {
+    seen.statements == 1
+        && seen.first == kind
+        && seen.effects == effect
+        && words(text).is_some_and(|words| match kind {
+            StatementKind::Begin => begins(&words),
+            _ => ends(&words),
+        })
+}
+
+/// The most words that a BEGIN or COMMIT with everything in it has.
+const MOST_WORDS: usize = 24;
+
+/// The words and commas of a text that consists of nothing else, in capitals.
+fn words(text: &[u8]) -> Option<Vec<String>> {
+    let text = std::str::from_utf8(text).ok()?;
+    let text = text.trim_end_matches(|c: char| c.is_ascii_whitespace() || c == ';' || c == '\0');
+    let spaced = text.to_ascii_uppercase().replace(',', " , ");
+    let words: Vec<String> = spaced
+        .split_ascii_whitespace()
+        .map(str::to_owned)
+        .take(MOST_WORDS + 1)
+        .collect();
+    (words.len() <= MOST_WORDS).then_some(words)
+}
+
+fn begins(words: &[String]) -> bool {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut rest = match words.as_slice() {
+        ["BEGIN", "WORK" | "TRANSACTION", rest @ ..]
+        | ["START", "TRANSACTION", rest @ ..]
+        | ["BEGIN", rest @ ..] => rest,
+        _ => return false,
+    };
+    let mut first = true;
+    while !rest.is_empty() {
+        if let (false, [",", behind @ ..]) = (first, rest) {
+            rest = behind;
+        }
+        rest = match rest {
+            ["ISOLATION", "LEVEL", "SERIALIZABLE", behind @ ..]
+            | ["ISOLATION", "LEVEL", "REPEATABLE", "READ", behind @ ..]
+            | [
+                "ISOLATION",
+                "LEVEL",
+                "READ",
+                "COMMITTED" | "UNCOMMITTED",
+                behind @ ..,
+            ]
+            | ["READ", "WRITE" | "ONLY", behind @ ..]
+            | ["NOT", "DEFERRABLE", behind @ ..]
+            | ["DEFERRABLE", behind @ ..] => behind,
+            _ => return false,
+        };
+        first = false;
+    }
+    true
+}
+
+fn ends(words: &[String]) -> bool {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let rest = match words.as_slice() {
+        [_, "WORK" | "TRANSACTION", rest @ ..] | [_, rest @ ..] => rest,
+        [] => return false,
+    };
+    matches!(rest, [] | ["AND", "NO", "CHAIN"])
 }
 
 impl Session {
@@ -49,6 +115,11 @@ impl Session {
     /// False: it needs one.
     pub(super) fn answer_block(&mut self, header: Frame, rest: &[u8]) -> bool {
         if matches!(self.block, Block::Failed) {
+            if self.rolls_back(header, rest) {
+                // PostgreSQL answers it, and says besides that there is no transaction.
+                self.block = Block::None;
+                return false;
+            }
             return self.answer_in_failed_block(header, rest);
         }
         let lazy = matches!(self.block, Block::Begun(_)) || {
@@ -61,7 +132,7 @@ impl Session {
         let text = &rest[HEADER..header.total.min(rest.len())];
         let seen = sql::inspect(text);
         match self.block {
-            Block::None if is_lone(seen, StatementKind::Begin, Effects::BEGIN) => {
+            Block::None if is_lone(seen, text, StatementKind::Begin, Effects::BEGIN) => {
                 let starts = text.trim_ascii_start().first();
                 let is_start = starts.is_some_and(|byte| byte.eq_ignore_ascii_case(&b's'));
                 self.block = Block::Begun(text.strip_suffix(b"\0").unwrap_or(text).into());
@@ -72,18 +143,38 @@ impl Session {
                 });
                 true
             }
-            Block::Begun(_) if is_lone(seen, StatementKind::Commit, Effects::COMMIT) => {
+            Block::Begun(_) if is_lone(seen, text, StatementKind::Commit, Effects::COMMIT) => {
                 self.block = Block::None;
                 self.complete("COMMIT");
                 true
             }
-            Block::Begun(_) if is_lone(seen, StatementKind::Rollback, Effects::ROLLBACK) => {
+            Block::Begun(_) if is_lone(seen, text, StatementKind::Rollback, Effects::ROLLBACK) => {
                 self.block = Block::None;
                 self.complete("ROLLBACK");
                 true
             }
             _ => false,
         }
+    }
+
+    /// Whether this is the ROLLBACK of a driver that says it by the extended protocol.
+    fn rolls_back(&self, header: Frame, rest: &[u8]) -> bool {
+        let body = &rest[HEADER..header.total.min(rest.len())];
+        let behind = match frame::split_cstr(body) {
+            Some((_, behind)) if matches!(header.tag, b'P' | b'B') => behind,
+            _ => return false,
+        };
+        let second = frame::split_cstr(behind).map_or(behind, |(second, _)| second);
+        let kind = match header.tag {
+            b'P' => Some(sql::inspect(second).effects),
+            // Its portal comes first, then the statement.
+            _ => {
+                let names = self.statements.as_ref();
+                let statement = names.and_then(|names| names.get(second));
+                statement.map(|statement| statement.inspection.effects)
+            }
+        };
+        kind == Some(Effects::ROLLBACK)
     }
 
     /// A failed block ends by COMMIT or ROLLBACK and takes nothing else.
@@ -147,6 +238,7 @@ mod tests {
         let begin = |sql: &str| {
             is_lone(
                 sql::inspect(sql.as_bytes()),
+                sql.as_bytes(),
                 StatementKind::Begin,
                 Effects::BEGIN,
             )
@@ -154,15 +246,31 @@ mod tests {
         assert!(begin("BEGIN"));
         assert!(begin("begin isolation level serializable;"));
         assert!(begin("START TRANSACTION READ ONLY"));
+        assert!(begin(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY NOT DEFERRABLE"
+        ));
         assert!(!begin("BEGIN; SELECT 1"));
+        // What PostgreSQL would refuse it has to see at once.
+        for refused in [
+            "BEGIN NONSENSE",
+            "BEGIN ,READ ONLY",
+            "BEGIN READ ONLY,",
+            "START",
+            "START TRANSACTION ISOLATION LEVEL NONE",
+        ] {
+            assert!(!begin(refused), "{refused}");
+        }
         let commit = |sql: &str| {
             is_lone(
                 sql::inspect(sql.as_bytes()),
+                sql.as_bytes(),
                 StatementKind::Commit,
                 Effects::COMMIT,
             )
         };
         assert!(commit("COMMIT") && commit("END"));
+        assert!(commit("COMMIT WORK AND NO CHAIN") && commit("end transaction;"));
         assert!(!commit("COMMIT AND CHAIN") && !commit("COMMIT PREPARED 'x'"));
+        assert!(!commit("COMMIT NONSENSE"));
     }
 }

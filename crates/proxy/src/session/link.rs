@@ -12,6 +12,7 @@ use super::pins::Reason;
 use super::{Session, State, Step};
 use crate::hub::{Activity, LinkedServer};
 use crate::server::{OwnQuery, Server};
+use crate::settings::Settings;
 use crate::stream::send_or_hold;
 
 impl Session {
@@ -44,6 +45,9 @@ impl Session {
         if self.hub.live().options(self.class.lane).pooling == Pooling::Session {
             self.pin(Reason::SessionPooling);
         }
+        if self.forget_plans(&mut server).is_err() {
+            return self.broken_link(server);
+        }
         let change = if Rc::ptr_eq(&self.settings, &server.applied) {
             None
         } else {
@@ -57,12 +61,12 @@ impl Session {
             };
         };
         let target = Rc::clone(&self.settings);
-        let own = if change.may_fail {
-            OwnQuery::AdjustingFirst { target }
+        let asked = if change.may_fail {
+            Self::adjust_first(&mut server, target, change.sql, 0)
         } else {
-            OwnQuery::Adjusting { target }
+            let own = OwnQuery::Adjusting { target };
+            Self::ask_ourselves(&mut server, own, &change.sql)
         };
-        let asked = Self::ask_ourselves(&mut server, own, &change.sql);
         if asked.is_err() {
             return self.broken_link(server);
         }
@@ -77,6 +81,33 @@ impl Session {
             return self.broken_link(server);
         }
         self.link_and_pass(context, server, bytes, assembled)
+    }
+
+    /// What was prepared before somebody altered a table may give rows of another kind than
+    /// PostgreSQL allows a plan to: it is prepared anew, also for those who have never had a plan.
+    fn forget_plans(&self, server: &mut Server) -> Result<(), OutOfSync> {
+        let plans = self.hub.plans.get();
+        if server.plans == plans {
+            return Ok(());
+        }
+        server.plans = plans;
+        server.statements.forget_all();
+        Self::ask_ourselves(server, OwnQuery::Discarding, "DEALLOCATE ALL")
+    }
+
+    /// Makes the settings; whatever follows waits until they hold.
+    pub(super) fn adjust_first(
+        server: &mut Server,
+        target: Rc<Settings>,
+        sql: String,
+        asked: u32,
+    ) -> Result<(), OutOfSync> {
+        server.replies.sent(Expect::Own)?;
+        let mut out = BytesMut::new();
+        message::query(&mut out, &sql);
+        server.unsent.extend_from_slice(&out);
+        server.own_asked(OwnQuery::AdjustingFirst { target, sql, asked });
+        Ok(())
     }
 
     /// Puts a query of our own behind whatever has been sent.

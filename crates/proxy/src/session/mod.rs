@@ -12,10 +12,12 @@
 //! - `answers`, `settle`: what the server says, and the end of a transaction
 //! - `stall`: clients that keep a server connection waiting
 //! - `pins`: session state that keeps the connection
+//! - `channels`: LISTEN without a pin
 //! - `refuse`: errors in the proxy's own name
 
 mod answers;
 mod begin;
+mod channels;
 mod lazily;
 mod link;
 mod names;
@@ -42,6 +44,7 @@ use pglanes_lanes::{Input, LaneId, PoolId, Time};
 use pglanes_wire::message::{self, ErrorBody, Severity};
 use pglanes_wire::parameters::ParameterSet;
 use pglanes_wire::prepared::ClientStatements;
+use pglanes_wire::sql::Effects;
 
 use crate::hub::relayed::RelayedSession;
 use crate::hub::{
@@ -49,6 +52,7 @@ use crate::hub::{
 };
 use crate::settings::Settings;
 use crate::stream::{Stream, poll_flush};
+use channels::SharedChannels;
 use lazily::Block;
 use pins::Pins;
 pub(crate) use pins::Reason;
@@ -93,6 +97,8 @@ enum State {
     Waiting(WaitingTicket),
     /// In a transaction, or pinned.
     Linked(LinkedServer),
+    /// It was given a server connection with its login, and keeps it.
+    Kept(LinkedServer),
     /// The last words are being sent.
     Closing,
 }
@@ -138,6 +144,10 @@ pub(crate) struct Session {
     /// A transaction block that PostgreSQL does not know of yet.
     block: Block,
     pins: Pins,
+    /// What is heard for it elsewhere.
+    shared_channels: Option<Box<SharedChannels>>,
+    /// What the statements do that were prepared by SQL.
+    sql_prepared: Effects,
     work: Work,
     /// The lane the transaction asked for its slot in, and when.
     asked_lane: LaneId,
@@ -183,6 +193,8 @@ impl Session {
             skipping: false,
             block: Block::None,
             pins: Pins::default(),
+            shared_channels: None,
+            sql_prepared: Effects::NONE,
             work: Work::default(),
             asked_lane: class.lane,
             asked_at: hub.clock.now(),
@@ -197,11 +209,27 @@ impl Session {
         self
     }
 
+    /// Starts with this server connection, if there is one.
+    pub(crate) fn keeping(mut self, server: Option<LinkedServer>) -> Self {
+        if let Some(server) = server {
+            self.state = State::Kept(server);
+        }
+        self
+    }
+
+    fn step_kept(&mut self, context: &mut Context<'_>, server: LinkedServer) -> Step {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let inbox = std::mem::take(&mut self.inbox);
+            self.link(context, server, &inbox, &mut scratch.assembled)
+        })
+    }
+
     fn step(&mut self, context: &mut Context<'_>) -> Step {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle => self.step_idle(context),
             State::Waiting(ticket) => self.step_waiting(context, ticket),
             State::Linked(server) => self.step_linked(context, server),
+            State::Kept(server) => self.step_kept(context, server),
             State::Closing => self.step_closing(context),
         }
     }
@@ -283,6 +311,7 @@ impl Drop for Session {
         self.hub.sessions.borrow_mut().remove(self.face.key.pid());
         self.hub.metrics.clients.add(-1);
         self.unpin_all();
+        self.leave_channels();
         let lane = self.class.lane;
         // First the ticket or the server connection, then the session itself.
         self.state = State::Closing;

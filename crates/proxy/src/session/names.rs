@@ -11,7 +11,7 @@ use pglanes_wire::sql::{self, Effects, Inspection};
 use super::Session;
 use super::relay::Parting;
 use super::statements::write_frame;
-use crate::server::Server;
+use crate::server::{NO_UNNAMED, Server};
 use crate::splice::Splice;
 
 impl Session {
@@ -46,11 +46,18 @@ impl Session {
         let ours = write_name(server.statements.prepared(statement.id), &mut buffer);
         let out = splice.insert();
         match expect {
-            Expect::Query => write_frame(out, b'Q', &[b"DEALLOCATE ", ours, b"\0"]),
-            _ => write_frame(out, b'P', &[b"\0DEALLOCATE ", ours, b"\0\0\0"]),
+            Expect::Query => {
+                write_frame(out, b'Q', &[b"DEALLOCATE ", ours, b"\0"]);
+                server.unnamed_of = NO_UNNAMED;
+            }
+            _ => {
+                write_frame(out, b'P', &[b"\0DEALLOCATE ", ours, b"\0\0\0"]);
+                server.unnamed_of = self.face.key.pid();
+            }
         }
+        // What it was before is not what is bound next.
+        self.unnamed = None;
         server.statements.remove(statement.id);
-        server.unnamed_of = 0;
         if let Some(names) = &mut self.statements {
             names.forget(name.as_bytes());
         }

@@ -17,13 +17,14 @@ pub(crate) enum Reason {
     Role,
     CustomSetting,
     LargeStatement,
+    FunctionCall,
     Sequence,
     SessionPooling,
     Replication,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Listen,
         Self::TemporaryTable,
         Self::HoldCursor,
@@ -33,6 +34,7 @@ impl Reason {
         Self::Role,
         Self::CustomSetting,
         Self::LargeStatement,
+        Self::FunctionCall,
         Self::Sequence,
         Self::SessionPooling,
         Self::Replication,
@@ -50,6 +52,7 @@ impl Reason {
             Self::Role => "role",
             Self::CustomSetting => "custom_setting",
             Self::LargeStatement => "large_statement",
+            Self::FunctionCall => "function_call",
             Self::Sequence => "sequence",
             Self::SessionPooling => "session_pooling",
             Self::Replication => "replication",
@@ -66,7 +69,7 @@ impl Pins {
         self.0 == 0
     }
 
-    fn contains(self, reason: Reason) -> bool {
+    pub(super) fn contains(self, reason: Reason) -> bool {
         self.0 & (1 << reason as u8) != 0
     }
 
@@ -111,6 +114,7 @@ impl Pins {
             (Effects::DISCARD_SEQUENCES, Reason::Sequence),
             (Effects::DISCARD_ALL, Reason::CustomSetting),
             (Effects::DISCARD_ALL, Reason::LargeStatement),
+            (Effects::DISCARD_ALL, Reason::FunctionCall),
         ];
         let mut pins = Self::default();
         for (effect, reason) in undoes {
@@ -217,6 +221,7 @@ mod tests {
                 Sequence,
                 CustomSetting,
                 LargeStatement,
+                FunctionCall,
             ],
         );
         check(

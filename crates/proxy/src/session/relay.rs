@@ -76,6 +76,17 @@ impl Session {
         if let AskedOfSession::EndStalled(stall) = self.face.asked.get() {
             return self.end_stalled(server, stall);
         }
+        if server.is_clean()
+            && self.work.is_between_transactions(&server)
+            && let Some(step) = self.missed_mail()
+        {
+            drop(server);
+            return step;
+        }
+        if self.take_mail_linked(&server) {
+            self.state = State::Linked(server);
+            return Step::Again;
+        }
         self.note_stall(&server);
         if self.face.asked.get() == AskedOfSession::CancelWait {
             // It got its slot in the moment the cancel arrived; the cancel meant the wait.
@@ -142,7 +153,7 @@ impl Session {
             return Ok(false);
         }
         let in_doubt = server.replies.names_in_doubt() || !server.replies.status_is_known();
-        if self.unseen && in_doubt {
+        if self.unseen && (in_doubt || self.listener_is_coming()) {
             // What comes next depends on it.
             return Ok(false);
         }

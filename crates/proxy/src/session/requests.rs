@@ -5,15 +5,24 @@ use std::task::Context;
 
 use pglanes_wire::frame::{self, Frame, HEADER};
 use pglanes_wire::replies::Expect;
-use pglanes_wire::sql;
+use pglanes_wire::sql::{self, Effects};
 
 use super::lazily::in_block;
 use super::pins::Reason;
 use super::relay::Parting;
 use super::{PassTo, Session};
 use crate::kinds;
-use crate::server::Server;
+use crate::server::{NO_UNNAMED, Server};
 use crate::splice::Splice;
+
+/// How a statement was said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// As a Query: it runs.
+    Query,
+    /// By Bind: it runs once it is executed.
+    Bind,
+}
 
 /// What became of a frame of the client.
 pub(super) enum Taken {
@@ -111,10 +120,11 @@ impl Session {
             b'D' | b'C' => need_more(header),
             b'E' => {
                 server.sequences_are_ours = true;
+                self.work.executes();
                 self.count_and_keep(server, Expect::Execute, header, rest, at, splice)
             }
             b'S' => self.count_and_keep(server, Expect::Sync, header, rest, at, splice),
-            b'F' => self.count_and_keep(server, Expect::FunctionCall, header, rest, at, splice),
+            b'F' => self.take_call(server, header, rest, at, splice),
             b'H' | b'd' => self.keep(PassTo::Server, header, rest, at, splice),
             b'c' | b'f' => {
                 server.replies.copy_ended();
@@ -180,6 +190,9 @@ impl Session {
         let have = header.total.min(rest.len());
         let text = &rest[HEADER..have];
         let seen = sql::inspect(text);
+        if self.listen_must_wait(server, seen, text) {
+            return Ok(Taken::NotYet);
+        }
         self.guard_sequences(server, seen.effects, splice)?;
         // The message's own NUL ends the text.
         let sql = text.strip_suffix(b"\0").unwrap_or(text);
@@ -191,11 +204,11 @@ impl Session {
             server.sequences_are_ours |= seen.first != sql::StatementKind::Begin;
             // A simple Query drops the unnamed statement (protocol, "Extended Query").
             self.unnamed = None;
-            server.unnamed_of = 0;
+            server.unnamed_of = NO_UNNAMED;
             if server.meter.is_on() {
                 server.meter.statement(kinds::for_rules(seen.first), sql);
             }
-            self.will_run(server, seen, sql);
+            self.will_run(server, seen, sql, Said::Query);
             if have < header.total {
                 // What was not seen may have made any state there is.
                 self.pin(Reason::LargeStatement);
@@ -211,26 +224,83 @@ impl Session {
             || rest.len() >= self.hub.live().config.limits.message_before_slot as usize
     }
 
+    /// A FunctionCall names its function by number only. Those of large objects do nothing to the
+    /// session; any other may be one that takes a lock or sets something.
+    fn take_call(
+        &mut self,
+        server: &mut Server,
+        header: Frame,
+        rest: &[u8],
+        at: usize,
+        splice: &mut Splice<'_>,
+    ) -> Result<Taken, Parting> {
+        let Some(function) = rest.get(HEADER..HEADER + 4) else {
+            if header.total < HEADER + 4 {
+                return Err(Parting::Violation("FunctionCall: too short".into()));
+            }
+            return Ok(Taken::NeedMore);
+        };
+        let function = function.try_into().map_or(0, u32::from_be_bytes);
+        if !LARGE_OBJECT_FUNCTIONS.contains(&function) && !server.replies.is_skipping() {
+            self.pin(Reason::FunctionCall);
+        }
+        self.count_and_keep(server, Expect::FunctionCall, header, rest, at, splice)
+    }
+
     /// Follows what a statement does to the session before it is sent.
-    pub(super) fn will_run(&mut self, server: &mut Server, seen: sql::Inspection, text: &[u8]) {
+    pub(super) fn will_run(
+        &mut self,
+        server: &mut Server,
+        seen: sql::Inspection,
+        text: &[u8],
+        said: Said,
+    ) {
         if seen.effects.is_empty() {
             return;
         }
         let in_transaction = in_block(server);
-        self.pin_for(seen.effects);
-        self.work.will_run(seen.effects, in_transaction);
-        self.follow_settings(seen.effects, text);
+        let effects = self.share_channels(seen.effects, in_transaction, text);
+        let effects = self.with_prepared(effects);
+        self.pin_for(effects);
+        self.work.will_run(effects, in_transaction, said);
+        self.follow_settings(effects, text);
+        if effects.intersects(Effects::SETTINGS) && !seen.effects.intersects(Effects::SETTINGS) {
+            // An EXECUTE of something that sets: what it sets does not stand here.
+            self.pin(Reason::CustomSetting);
+        }
         self.forget_prepared(server, seen.effects);
         if seen
             .effects
-            .intersects(sql::Effects::DROP_DATABASE.union(sql::Effects::CREATE_DATABASE))
+            .intersects(Effects::DROP_DATABASE.union(Effects::CREATE_DATABASE))
             && let Some(database) = sql::database_named(text)
         {
             // Idle connections of ours would stand in its way.
             self.hub.close_idle_of(&database);
         }
     }
+
+    /// What a text does, and with an EXECUTE what any of the statements does that the session
+    /// has prepared by SQL.
+    fn with_prepared(&mut self, effects: Effects) -> Effects {
+        if effects.contains(Effects::SQL_PREPARE) {
+            if !self.pins.contains(Reason::SqlPrepare) {
+                self.sql_prepared = Effects::NONE;
+            }
+            self.sql_prepared |= effects;
+        }
+        if effects.contains(Effects::SQL_EXECUTE) {
+            effects.union(self.sql_prepared)
+        } else {
+            effects
+        }
+    }
 }
+
+/// `lo_open` and its like, by which libpq works with large objects (their numbers are part of
+/// PostgreSQL's catalogue and never change).
+const LARGE_OBJECT_FUNCTIONS: [u32; 16] = [
+    715, 764, 765, 767, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172,
+];
 
 /// Waits for the rest of a frame, within the limit.
 pub(super) fn need_more(header: Frame) -> Result<Taken, Parting> {

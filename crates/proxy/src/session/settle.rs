@@ -14,6 +14,7 @@ use super::Session;
 use super::answers::APPLICATION_NAME;
 use super::pins::{Pins, Reason};
 use super::relay::{Parting, Progress};
+use super::requests::Said;
 use crate::hub::OWN_APPLICATION_NAME;
 use crate::server::{Ours, OwnQuery, Server};
 use crate::settings::{Settings, capture_query};
@@ -46,31 +47,59 @@ pub(super) struct Work {
     undoes: Effects,
     /// Pins made meanwhile: those hold, whatever else the same text undid.
     made: Pins,
+    /// What was bound last, outside a transaction block: done once it is executed.
+    bound: Effects,
+    /// What was altered, and makes other connections out of date.
+    altered: Effects,
     forgets_prepared: bool,
     /// The transaction is over, and nothing has been asked since.
     ended: bool,
 }
 
 impl Work {
-    pub(super) fn will_run(&mut self, effects: Effects, in_transaction: bool) {
+    pub(super) fn will_run(&mut self, effects: Effects, in_transaction: bool, said: Said) {
         let in_block = in_transaction || effects.contains(Effects::BEGIN);
-        if !in_block {
-            self.undoes.insert(effects);
+        match said {
+            _ if in_block => {}
+            Said::Query => self.undoes.insert(effects),
+            Said::Bind => self.bound = effects,
         }
+        let alters = Effects::ALTER.union(Effects::DEFAULTS);
+        self.altered.insert(effects.intersection(alters));
         self.made = self.made.union(Pins::made_by(effects));
         self.forgets_prepared |=
             effects.intersects(Effects::DEALLOCATE_ALL.union(Effects::DISCARD_ALL));
         let resets = Effects::SETTINGS_RESET_ALL.union(Effects::DISCARD_ALL);
-        if effects.contains(Effects::SETTINGS) || (in_block && effects.intersects(resets)) {
+        // What is bound may never be executed.
+        let for_certain = !in_block && said == Said::Query;
+        if effects.contains(Effects::SETTINGS) || (!for_certain && effects.intersects(resets)) {
             self.settings = Touched::Unknown;
         } else if effects.intersects(resets) && self.settings == Touched::No {
             self.settings = Touched::Reset;
         }
     }
 
+    /// Another statement is bound.
+    pub(super) fn binds(&mut self) {
+        self.bound = Effects::NONE;
+    }
+
+    /// What was bound is executed.
+    pub(super) fn executes(&mut self) {
+        self.undoes.insert(self.bound);
+    }
+
+    /// The server reports a parameter that no statement was seen to set: a function did.
+    pub(super) fn reported(&mut self) {
+        if self.settings == Touched::No {
+            self.settings = Touched::Unknown;
+        }
+    }
+
     /// A statement failed: nothing is known to have been undone.
     pub(super) fn failed(&mut self) {
         self.undoes = Effects::NONE;
+        self.bound = Effects::NONE;
         if self.settings == Touched::Reset {
             self.settings = Touched::Unknown;
         }
@@ -103,7 +132,10 @@ impl Session {
         }
         for name in sql::custom_settings(text) {
             let name = name.to_string();
-            if !self.work.custom.contains(&name) {
+            if !name.is_ascii() {
+                // Which name that is depends on the client's encoding.
+                self.pin(Reason::CustomSetting);
+            } else if !self.work.custom.contains(&name) {
                 self.work.custom.push(name);
             }
         }
@@ -134,7 +166,21 @@ impl Session {
         lane.transaction_time.record(now.since(server.granted_at));
         server.granted_at = now;
         self.work.ended = true;
-        self.work.forgets_prepared = false;
+        if std::mem::take(&mut self.work.forgets_prepared)
+            && let Some(names) = &mut self.statements
+        {
+            // What was bound and not executed has forgotten nothing.
+            names.forget_all_failed();
+        }
+        let altered = std::mem::take(&mut self.work.altered);
+        if altered.contains(Effects::ALTER) {
+            self.hub.change_plans();
+        }
+        if altered.contains(Effects::DEFAULTS) {
+            self.hub.change_defaults();
+        }
+        self.work.binds();
+        self.hand_over_channels(server);
         let undoes = std::mem::take(&mut self.work.undoes);
         let made = std::mem::take(&mut self.work.made);
         if !undoes.is_empty() {
@@ -202,6 +248,7 @@ impl Session {
             sql: sql.clone(),
             asked,
             rows: Vec::new(),
+            unreadable: false,
         };
         Self::ask_ourselves(server, capturing, sql)
     }
@@ -217,19 +264,17 @@ impl Session {
         let Some(own) = server.own_answered() else {
             return Err(Parting::OutOfSync("an answer to no query of ours".into()));
         };
+        if failed {
+            return self.own_failed(server, own, cancelled);
+        }
         match own {
-            OwnQuery::AdjustingFirst { .. } if failed => Ok(Progress::NeverBegan),
-            OwnQuery::AdjustingFirst { target } if cancelled => {
+            OwnQuery::AdjustingFirst { target, .. } if cancelled => {
                 // The client's query has not been sent: it is cancelled by not being sent.
                 server.applied = target;
                 server.own_error = Some(self.cancelled_before(server));
                 Ok(Progress::NeverBegan)
             }
-            OwnQuery::Beginning if !failed => {
-                self.cancel_what_follows(server, cancelled);
-                Ok(Progress::Going)
-            }
-            OwnQuery::AdjustingFirst { target } | OwnQuery::Adjusting { target } if !failed => {
+            OwnQuery::AdjustingFirst { target, .. } | OwnQuery::Adjusting { target } => {
                 server.applied = target;
                 self.tell_differences(server);
                 let begun = self.begin_for_real(server);
@@ -237,11 +282,17 @@ impl Session {
                 self.cancel_what_follows(server, cancelled);
                 Ok(Progress::Going)
             }
-            OwnQuery::Discarding | OwnQuery::Renaming if !failed => {
+            OwnQuery::Beginning | OwnQuery::Discarding | OwnQuery::Renaming => {
                 self.cancel_what_follows(server, cancelled);
                 Ok(Progress::Going)
             }
-            OwnQuery::Capturing { rows, .. } if !failed => {
+            OwnQuery::Capturing {
+                unreadable: true, ..
+            } => {
+                self.pin(Reason::CustomSetting);
+                Ok(Progress::Going)
+            }
+            OwnQuery::Capturing { rows, .. } => {
                 self.settings_captured(server, rows);
                 Ok(if settled {
                     self.over(server)
@@ -249,29 +300,44 @@ impl Session {
                     Progress::Going
                 })
             }
-            // A cancel that came too late for the client's query met ours: it is asked again.
-            OwnQuery::Capturing { sql, asked, .. }
-                if met_by_cancel(server) && asked < MOST_ASKED_AGAIN =>
+        }
+    }
+
+    /// A query of ours failed: a limit on statements, or a cancel that came too late for the
+    /// client's, may have met it; anything else nobody counted on.
+    fn own_failed(
+        &mut self,
+        server: &mut Server,
+        own: OwnQuery,
+        cancelled: bool,
+    ) -> Result<Progress, Parting> {
+        let met = met_by_cancel(server);
+        match own {
+            // The limit that the session before had set was too little for this.
+            OwnQuery::AdjustingFirst { target, sql, asked }
+                if met && !cancelled && asked < MOST_ASKED_AGAIN =>
             {
-                server.own_error = None;
+                let asked = Self::adjust_first(server, target, sql, asked + 1);
+                asked.map_err(|error| Parting::OutOfSync(error.to_string()))?;
+            }
+            OwnQuery::AdjustingFirst { .. } => return Ok(Progress::NeverBegan),
+            // A name is all that was not set, and will be with the next transaction.
+            OwnQuery::Adjusting { .. } if met => {}
+            OwnQuery::Capturing { sql, asked, .. } if met && asked < MOST_ASKED_AGAIN => {
                 let asked = Self::capture(server, sql, asked + 1);
                 asked.map_err(|error| Parting::OutOfSync(error.to_string()))?;
-                Ok(Progress::Going)
             }
-            OwnQuery::Capturing { .. } => {
-                // Its settings cannot be learned (a statement_timeout of next to nothing): the
-                // session keeps the connection that has them.
-                server.own_error = None;
-                self.pin(Reason::CustomSetting);
-                Ok(Progress::Going)
-            }
-            OwnQuery::Renaming if met_by_cancel(server) => {
+            // Its settings cannot be learned (a statement_timeout of next to nothing): the
+            // session keeps the connection that has them.
+            OwnQuery::Capturing { .. } => self.pin(Reason::CustomSetting),
+            OwnQuery::Renaming if met => {
                 server.own_error = None;
                 self.restore_name(server);
-                Ok(Progress::Going)
             }
-            _ => Err(Parting::OutOfSync("a query of ours failed".into())),
+            _ => return Err(Parting::OutOfSync("a query of ours failed".into())),
         }
+        server.own_error = None;
+        Ok(Progress::Going)
     }
 
     /// Delivers a cancel that came while a query of ours ran ahead of the client's, which was
@@ -312,7 +378,8 @@ mod tests {
     fn touched(texts: &[(&str, bool)]) -> Touched {
         let mut work = Work::default();
         for (text, in_transaction) in texts {
-            work.will_run(sql::inspect(text.as_bytes()).effects, *in_transaction);
+            let effects = sql::inspect(text.as_bytes()).effects;
+            work.will_run(effects, *in_transaction, Said::Query);
         }
         work.settings
     }
@@ -343,7 +410,7 @@ mod tests {
     #[test]
     fn after_a_failure_a_reset_is_not_believed() {
         let mut work = Work::default();
-        work.will_run(sql::inspect(b"RESET ALL").effects, false);
+        work.will_run(sql::inspect(b"RESET ALL").effects, false, Said::Query);
         work.failed();
         assert_eq!(work.settings, Touched::Unknown);
     }

@@ -10,10 +10,10 @@ use pglanes_wire::replies::{Expect, InPlace, Prepared, Undone};
 use pglanes_wire::sql::{Effects, StatementKind};
 
 use super::relay::Parting;
-use super::requests::{Taken, need_more};
+use super::requests::{Said, Taken, need_more};
 use super::{PassTo, Session};
 use crate::kinds;
-use crate::server::Server;
+use crate::server::{NO_UNNAMED, Server, UNKNOWN_UNNAMED};
 use crate::splice::Splice;
 
 impl Session {
@@ -51,7 +51,7 @@ impl Session {
     ) -> Result<Taken, Parting> {
         if self.count(server, Expect::ParsePlain)? {
             self.unnamed = None;
-            server.unnamed_of = self.face.key.pid();
+            server.unnamed_of = UNKNOWN_UNNAMED;
             self.pin(super::pins::Reason::LargeStatement);
         }
         self.keep(PassTo::Server, header, rest, at, splice)
@@ -166,7 +166,11 @@ impl Session {
             }
             return Err(Parting::Violation("Bind: its names do not end".into()));
         };
+        self.work.binds();
         if name.is_empty() {
+            if self.unnamed_must_wait(server) {
+                return Ok(Taken::NotYet);
+            }
             self.ensure_unnamed(server, splice)?;
             self.measure_unnamed(server);
             self.will_run_unnamed(server);
@@ -175,6 +179,9 @@ impl Session {
             // PostgreSQL says that there is no such statement, in its own words.
             return self.count_and_keep(server, Expect::Bind, header, rest, at, splice);
         };
+        if self.listen_must_wait(server, statement.inspection, statement.text()) {
+            return Ok(Taken::NotYet);
+        }
         self.guard_sequences(server, statement.inspection.effects, splice)?;
         self.ensure_prepared(server, &statement, splice)?;
         // Before what it does is followed: a prepared DEALLOCATE ALL forgets its own name.
@@ -185,7 +192,7 @@ impl Session {
                 let kind = kinds::for_rules(statement.inspection.first);
                 server.meter.statement(kind, statement.text());
             }
-            self.will_run(server, statement.inspection, statement.text());
+            self.will_run(server, statement.inspection, statement.text(), Said::Bind);
         }
         let behind_names = HEADER + portal.len() + 1 + name.len() + 1;
         let length = (header.total - 1 - name.len() + ours.len()) as u32;
@@ -247,6 +254,10 @@ impl Session {
             }
             return Ok(Taken::Done);
         }
+        if name.is_some_and(<[u8]>::is_empty) && !server.replies.is_skipping() {
+            // Whosever it was: it is made again where it is needed.
+            server.unnamed_of = NO_UNNAMED;
+        }
         self.count_and_keep(server, Expect::Close, header, rest, at, splice)
     }
 
@@ -293,6 +304,9 @@ impl Session {
 
     /// An error undid what was counted on.
     pub(super) fn undo_prepared(&mut self, server: &mut Server) {
+        // A Parse or a Close of the unnamed statement may have been skipped.
+        server.unnamed_of = UNKNOWN_UNNAMED;
+        let in_doubt = server.replies.unnamed_in_doubt();
         let Server {
             replies,
             statements,
@@ -315,6 +329,9 @@ impl Session {
                 }
                 Undone::OwnParse(prepared) => statements.undo_parse(prepared),
                 Undone::OwnClose(prepared) => statements.undo_close(prepared),
+                // One that was sent behind its Sync takes its place, if that holds.
+                Undone::UnnamedParse if in_doubt => {}
+                Undone::UnnamedParse => self.unnamed = None,
             }
         }
     }

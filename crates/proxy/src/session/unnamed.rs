@@ -12,11 +12,11 @@ use pglanes_wire::replies::Expect;
 use pglanes_wire::sql::{self, Inspection, StatementKind};
 
 use super::relay::Parting;
-use super::requests::Taken;
-use super::statements::write_parse;
+use super::requests::{Said, Taken};
+use super::statements::{write_frame, write_parse};
 use super::{PassTo, Session};
 use crate::kinds;
-use crate::server::Server;
+use crate::server::{NO_UNNAMED, Server};
 use crate::splice::Splice;
 
 /// What the client's unnamed statement is.
@@ -50,10 +50,10 @@ impl Session {
         let text = split_cstr(content).map_or(&[][..], |(text, _)| text);
         let inspection = sql::inspect(text);
         self.guard_sequences(server, inspection.effects, splice)?;
-        if self.deallocate(server, inspection, text, Expect::ParsePlain, splice)? {
+        if self.deallocate(server, inspection, text, Expect::ParseUnnamed, splice)? {
             return Ok(Taken::Done);
         }
-        if self.count(server, Expect::ParsePlain)? {
+        if self.count(server, Expect::ParseUnnamed)? {
             server.unnamed_of = self.face.key.pid();
             self.keep_unnamed(whole, inspection);
         }
@@ -80,6 +80,7 @@ impl Session {
     /// Whether the lane keeps repeated unnamed statements, and one can be kept now.
     fn shares(&self, server: &Server) -> bool {
         self.hub.live().options(server.lane).reuse_plans
+            && server.replies.status_is_known()
             && server.replies.status() != TransactionStatus::Failed
             && !server.replies.is_skipping()
     }
@@ -126,17 +127,27 @@ impl Session {
     }
 
     /// Makes the client's unnamed statement exist on the connection, if it was made on
-    /// another one.
+    /// another one. Where the client has none, another's must not be there for it.
     pub(super) fn ensure_unnamed(
         &mut self,
         server: &mut Server,
         splice: &mut Splice<'_>,
     ) -> Result<(), Parting> {
         let own = self.face.key.pid();
-        if server.unnamed_of == own
-            || !matches!(self.unnamed.as_deref(), Some(Unnamed::Plain { .. }))
-        {
+        if server.unnamed_of == own {
             return Ok(());
+        }
+        match self.unnamed.as_deref() {
+            Some(Unnamed::Plain { .. }) => {}
+            Some(Unnamed::Shared(_)) => return Ok(()),
+            None if server.unnamed_of == NO_UNNAMED => return Ok(()),
+            None => {
+                if self.count(server, Expect::CloseUnnamedOwn)? {
+                    server.unnamed_of = NO_UNNAMED;
+                    write_frame(splice.insert(), b'C', &[b"S\0"]);
+                }
+                return Ok(());
+            }
         }
         if self.count(server, Expect::ParsePlainOwn)?
             && let Some(Unnamed::Plain { parse, .. }) = self.unnamed.as_deref()
@@ -169,7 +180,7 @@ impl Session {
         let inspection = *inspection;
         if let Some((text, _)) = split_cstr(&parse[HEADER + 1..]) {
             let text = text.to_vec();
-            self.will_run(server, inspection, &text);
+            self.will_run(server, inspection, &text, Said::Bind);
         }
     }
 }

@@ -84,6 +84,10 @@ effects! {
     CREATE_DATABASE = 31;
     /// COPY, in either direction.
     COPY = 32;
+    /// ALTER of anything: what is prepared may get out of date.
+    ALTER = 33;
+    /// ALTER ROLE, USER or DATABASE: what sessions start with may change.
+    DEFAULTS = 34;
 }
 
 impl Effects {
@@ -120,6 +124,13 @@ impl Effects {
     #[must_use]
     pub const fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
+    }
+
+    /// These, but none of `other`.
+    #[inline]
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// Adds those of `other`.

@@ -36,6 +36,7 @@ impl Inspector<'_> {
             StatementKind::Load => self.effects |= Effects::LOAD,
             StatementKind::Explain => self.explain(),
             StatementKind::Do => body::inspect_code(self),
+            StatementKind::Ddl if first.is("alter") => self.alter(),
             StatementKind::Ddl if first.is("create") => return self.create(),
             StatementKind::Ddl if first.is("drop") => return self.drop_object(),
             _ => {}
@@ -337,6 +338,15 @@ impl Inspector<'_> {
             }
             behind_begin = token.is("begin");
             behind_label = token.kind == TokenKind::Dot || token.is("as");
+        }
+    }
+
+    fn alter(&mut self) {
+        self.effects |= Effects::ALTER;
+        let of_sessions =
+            |token: Token<'_>| ["role", "user", "database"].iter().any(|it| token.is(it));
+        if self.advance().is_some_and(of_sessions) {
+            self.effects |= Effects::DEFAULTS;
         }
     }
 

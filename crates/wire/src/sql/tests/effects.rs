@@ -53,11 +53,28 @@ fn settings() {
             "SELECT set_config FROM t",
             "SELECT 'set_config(' || $$set_config($$ -- set_config(\n /* set_config( */",
             "UPDATE t SET set_config = 1, a = 2",
-            "ALTER ROLE r SET work_mem = 1",
-            "ALTER SYSTEM SET work_mem = 1",
             "CREATE FUNCTION f() RETURNS int LANGUAGE sql SET search_path = a, pg_temp AS 'SET x = 1'",
             "SELECT my_set_config(1), xset_config(2)",
             "SHOW ALL",
+        ],
+    );
+}
+
+#[test]
+fn what_is_altered_for_sessions_to_come_is_no_setting_of_this_one() {
+    check(
+        Effects::ALTER.union(Effects::DEFAULTS),
+        &[
+            "ALTER ROLE r SET work_mem = 1",
+            "alter user all reset all",
+            "ALTER DATABASE d SET work_mem = 1",
+        ],
+    );
+    check(
+        Effects::ALTER,
+        &[
+            "ALTER SYSTEM SET work_mem = 1",
+            "ALTER TABLE role ADD a int",
         ],
     );
 }
