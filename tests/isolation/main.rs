@@ -9,6 +9,7 @@ mod limits;
 mod objectives;
 mod observe;
 mod order;
+mod rules;
 mod slots;
 mod throttles;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use pglanes_lanes::classify::StatementKind;
 
 use crate::objective::Objective;
+use crate::rule::Rule;
 
 /// The lane that takes what no rule takes.
 pub const DEFAULT_LANE: &str = "default";
@@ -52,6 +53,10 @@ pub struct Lane {
     pub idle_timeout: Option<Duration>,
     /// When a server connection is replaced; `None` is never.
     pub server_lifetime: Option<Duration>,
+    /// What becomes of its transactions that go too far.
+    pub limits: Vec<Rule>,
+    /// How long its borrowed slots may be kept from a lane that waits below its right; `None` is for ever.
+    pub preemptible: Option<Duration>,
     /// Its latency target.
     pub objective: Option<Objective>,
 }
@@ -89,6 +94,8 @@ impl Lane {
             mode: Mode::Enforce,
             idle_timeout: Some(Duration::from_secs(10 * 60)),
             server_lifetime: Some(Duration::from_secs(60 * 60)),
+            limits: Vec::new(),
+            preemptible: None,
             objective: None,
         }
     }

@@ -26,6 +26,7 @@ mod read;
 mod reader;
 pub mod reference;
 mod reload;
+mod rule;
 mod secrets;
 mod settings;
 mod suggest;
@@ -70,11 +71,13 @@ pub use objective::Objective;
 pub use policy::LaneIndex;
 pub use read::{MAXIMUM_LANES, MAXIMUM_NAMES, MAXIMUM_RULES, MAXIMUM_THROTTLES};
 pub use reload::{Change, Difference, Takes, shown_setting};
+pub use rule::{Rule, Then, When};
 pub use secrets::{Process, Surroundings};
 pub use tls::{
     BindChannel, ClientCertificates, ClientIdentity, ListenTls, LoadedListenTls, LoadedUpstreamTls,
     Negotiation, Roots, TlsDemand, TlsError, TlsMode, UpstreamTls, common_name,
 };
+pub use units::shown_duration;
 pub use userlist::{MAXIMUM_LISTED_USERS, MAXIMUM_USERLIST_BYTES, Userlist};
 pub use yaml::MAXIMUM_FILE_BYTES;
 

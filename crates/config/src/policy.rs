@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use pglanes_lanes::classify::{Classifier, Condition, Glob, Rule};
-use pglanes_lanes::{CapPolicy, Effect, LaneId, LanePolicy, Policy, ThrottlePolicy};
+use pglanes_lanes::classify::{Classifier, Condition, Glob};
+use pglanes_lanes::{
+    Action, CapPolicy, Effect, LaneId, LanePolicy, Policy, RulePolicy, ThrottlePolicy,
+};
 
 use crate::lane::{
     Activity, Cpu, DEFAULT_LANE, Keeps, Lane, MatchCondition, MatchRule, Mode, Running, Throttle,
 };
 use crate::model::Config;
+use crate::rule::{Rule, Then, When};
 
 /// How many lanes an index remembers before it gives the places of retired lanes away again. A file has at most
 /// [`MAXIMUM_LANES`](crate::MAXIMUM_LANES), so there always is one.
@@ -149,7 +152,7 @@ impl Config {
                 .conditions
                 .iter()
                 .map(|condition| condition_for(condition, index));
-            Some(Rule {
+            Some(pglanes_lanes::classify::Rule {
                 lane: index.id(&lane.name)?,
                 conditions: conditions.collect::<Option<_>>()?,
             })
@@ -192,6 +195,12 @@ fn lane_policy(lane: &Lane, epoch: u64, index: &LaneIndex) -> LanePolicy {
         queue_timeout: lane.queue_timeout,
         // The scheduler's zero is "never".
         queue_notice: lane.queue_notice.unwrap_or(Duration::ZERO),
+        rules: lane
+            .limits
+            .iter()
+            .filter_map(|rule| rule_policy(rule, index))
+            .collect(),
+        preemptible: lane.preemptible,
         caps: CapPolicy {
             per_user: lane.caps.per_user,
             per_application: lane.caps.per_application,
@@ -207,6 +216,29 @@ fn lane_policy(lane: &Lane, epoch: u64, index: &LaneIndex) -> LanePolicy {
             .and_then(|objective| objective.policy(|name| index.id(name))),
         retired: false,
     }
+}
+
+/// `None` only where a lane is not there, which `read` does not let through.
+fn rule_policy(rule: &Rule, index: &LaneIndex) -> Option<RulePolicy> {
+    use pglanes_lanes::When as Predicate;
+    Some(RulePolicy {
+        name: rule.name.clone(),
+        when: match rule.when {
+            When::Running(after) => Predicate::Running(after),
+            When::Queued(after) => Predicate::Queued(after),
+            When::Rows(rows) => Predicate::Rows(rows),
+            When::Bytes(bytes) => Predicate::Bytes(bytes),
+            When::Idle { after, blocking } if blocking => Predicate::IdleBlocking(after),
+            When::Idle { after, .. } => Predicate::Idle(after),
+        },
+        then: match &rule.then {
+            Then::Log => Action::Log,
+            Then::Notice => Action::Notice,
+            Then::Cancel => Action::Cancel,
+            Then::Reject => Action::Reject,
+            Then::Move(lane) => Action::Move(index.id(lane)?),
+        },
+    })
 }
 
 fn throttle_policy(throttle: &Throttle, index: &LaneIndex) -> Option<ThrottlePolicy> {

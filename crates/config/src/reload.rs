@@ -373,6 +373,15 @@ impl Difference {
             &old.server_lifetime,
             &new.server_lifetime,
         );
+        let limits =
+            |lane: &Lane| -> Vec<String> { lane.limits.iter().map(ToString::to_string).collect() };
+        self.debugged(Takes::Live, &key("rules"), &limits(old), &limits(new));
+        self.debugged(
+            Takes::Live,
+            &key("preemptible"),
+            &old.preemptible,
+            &new.preemptible,
+        );
         self.debugged(
             Takes::Live,
             &key("objective"),

@@ -127,6 +127,8 @@ lanes:
     listen: shared
     priority: -5
     weight: 3
+    rules: [{ name: r, when: { idle_in_transaction: 1s, blocking: true }, then: { move: second } }]
+    preemptible: { grace: 1s }
     queue: { length: 0, timeout: 1m }
     settings: { jit: on, statement_timeout: 0, work_mem: 64MB, x.empty: '', x.hex: 0x10, x.quoted: 'yes' }
     cpu: low

@@ -101,6 +101,26 @@ pub(crate) fn ratio_thousandths(text: &str) -> Result<u32, String> {
         .ok_or_else(wrong)
 }
 
+/// As lanes.yaml writes it: the largest unit that divides it.
+pub fn shown_duration(duration: Duration) -> String {
+    let microseconds = duration.as_micros();
+    let units = [
+        (3_600_000_000, "h"),
+        (60_000_000, "m"),
+        (1_000_000, "s"),
+        (1000, "ms"),
+    ];
+    for (unit, name) in units {
+        if microseconds >= unit && microseconds.is_multiple_of(unit) {
+            return format!("{}{name}", microseconds / unit);
+        }
+    }
+    match microseconds {
+        0 => "0".to_owned(),
+        _ => format!("{microseconds}us"),
+    }
+}
+
 /// A size as a person reads it, in the largest unit that divides it.
 pub(crate) fn shown_size(bytes: u64) -> String {
     for (unit, power) in [("TB", 4), ("GB", 3), ("MB", 2), ("kB", 1)] {

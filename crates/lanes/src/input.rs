@@ -102,6 +102,28 @@ pub enum Input {
         /// What was measured.
         sample: Sample,
     },
+    /// A granted connection's transaction is over, and the connection stays with its session. Its slot stays taken.
+    Kept {
+        /// The connection.
+        server: ServerId,
+    },
+    /// The session of a kept connection begins another transaction.
+    Resumed {
+        /// The connection.
+        server: ServerId,
+    },
+    /// A running transaction met a rule that the owner watches.
+    Met {
+        /// Its connection.
+        server: ServerId,
+        /// The rule, by its place in the lane's policy.
+        rule: u16,
+    },
+    /// What was to be cancelled by `Output::Preempt` was not, and runs on.
+    Spared {
+        /// The connection.
+        server: ServerId,
+    },
     /// Close the idle connections of a pool, in every lane.
     FlushPool {
         /// The pool.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::Cap;
+use crate::policy::{Action, Cap};
 use crate::{LaneId, PoolId, ServerId, TicketId};
 
 /// A decision. Every waiting ticket gets exactly one `Grant` or `Reject`, unless it is withdrawn first.
@@ -63,6 +63,27 @@ pub enum Output {
         /// How long it has waited.
         waited: Duration,
     },
+    /// A transaction met a rule of its lane that has consequences.
+    Rule {
+        /// The lane.
+        lane: LaneId,
+        /// The rule, by its place in the lane's policy.
+        rule: u16,
+        /// What is to be done.
+        action: Action,
+        /// To whom.
+        whom: Whom,
+    },
+    /// Cancel what this connection runs, for a lane that waits below its right. Answered by `Spared` where that cannot be;
+    /// else it stays granted until released.
+    Preempt {
+        /// The busy connection.
+        server: ServerId,
+        /// Its lane.
+        lane: LaneId,
+        /// The lane that waits.
+        claimant: LaneId,
+    },
     /// Cancel what this connection runs, for a throttle. At most once per transaction; it stays granted until released.
     CancelRunning {
         /// The busy connection.
@@ -93,6 +114,15 @@ pub enum ObjectiveChange {
     Learns,
 }
 
+/// Whom a rule concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// One who waits, and goes on waiting.
+    Ticket(TicketId),
+    /// The transaction of a busy connection.
+    Server(ServerId),
+}
+
 /// Why a ticket got no slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
@@ -109,6 +139,13 @@ pub enum Rejection {
         slots: u32,
         /// How many wait behind it.
         length: usize,
+    },
+    /// A rule of its lane says so.
+    Rule {
+        /// The rule, by its place in the lane's policy.
+        rule: u16,
+        /// How long it waited.
+        waited: Duration,
     },
     /// It waited as long as it may.
     TimedOut {

@@ -15,6 +15,8 @@ pub const MAX_THROTTLES: usize = 256;
 pub const MAX_TOTAL_SLOTS: u32 = 100_000;
 /// The largest weight that tells lanes apart; above it they count the same.
 pub const MAX_WEIGHT: u32 = 1 << 16;
+/// The most rules of a lane.
+pub const MAX_RULES: usize = 32;
 /// How many transactions may wait over all lanes unless a policy says otherwise.
 pub const DEFAULT_MAX_WAITING: usize = 100_000;
 /// A duty cycle's length: closed for its first part, open for the last.
@@ -30,6 +32,63 @@ pub enum Mode {
     Observe,
     /// Limits are ignored.
     Off,
+}
+
+/// What a transaction does that a rule goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// It has run for so long, from its grant on.
+    Running(Duration),
+    /// It has waited for so long.
+    Queued(Duration),
+    /// It has returned more rows. The owner counts.
+    Rows(u64),
+    /// It has returned more bytes. The owner counts.
+    Bytes(u64),
+    /// Its client has been silent inside of it for so long. The owner sees.
+    Idle(Duration),
+    /// The same, while somebody waits for a lock of it. The owner sees.
+    IdleBlocking(Duration),
+}
+
+/// What becomes of a transaction that meets a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The owner writes it down.
+    Log,
+    /// Its client is told.
+    Notice,
+    /// It is cancelled.
+    Cancel,
+    /// It gets no slot: for one that waits.
+    Reject,
+    /// The next transactions of its session run in this lane.
+    Move(LaneId),
+}
+
+impl Action {
+    /// As it is written in lanes.yaml.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Notice => "notice",
+            Self::Cancel => "cancel",
+            Self::Reject => "reject",
+            Self::Move(_) => "move",
+        }
+    }
+}
+
+/// A rule of a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RulePolicy {
+    /// Its name, for messages and metrics.
+    pub name: String,
+    /// What it goes by.
+    pub when: When,
+    /// What becomes of it.
+    pub then: Action,
 }
 
 /// What a cap counts.
@@ -217,6 +276,10 @@ pub struct LanePolicy {
     pub queue_notice: Duration,
     /// How many of the slots one client may have.
     pub caps: CapPolicy,
+    /// What becomes of transactions that go too far; at most [`MAX_RULES`].
+    pub rules: Vec<RulePolicy>,
+    /// Borrowed slots are given back, by a cancel after this grace, to a lane that waits below its right.
+    pub preemptible: Option<Duration>,
     /// Whether these limits bind.
     pub mode: Mode,
     /// The envelope's version: connections of an older one are closed when idle.
@@ -245,6 +308,8 @@ impl LanePolicy {
             queue_timeout: Duration::from_secs(60),
             queue_notice: Duration::ZERO,
             caps: CapPolicy::default(),
+            rules: Vec::new(),
+            preemptible: None,
             mode: Mode::Enforce,
             epoch: 0,
             idle_timeout: Duration::from_secs(600),

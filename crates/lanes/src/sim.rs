@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use crate::{
-    ClientKey, Input, LaneId, Output, Policy, PoolId, Rejection, Scheduler, ServerId, TicketId,
-    Time, time::nanos,
+    Action, ClientKey, Input, LaneId, Output, Policy, PoolId, Rejection, Scheduler, ServerId,
+    TicketId, Time, Whom, time::nanos,
 };
 
 /// A small seeded generator (splitmix64): every seed is good, every run repeats.
@@ -346,15 +346,25 @@ impl World<'_> {
                         self.leave(now, running.load);
                     }
                 }
-                Output::CancelRunning { server, .. } => {
-                    if let Some(&ticket) = self.holders.get(&server) {
-                        if let Some(running) = self.tickets.get_mut(&ticket) {
-                            running.cancelled = true;
-                        }
-                        self.schedule(now, Event::Finish { server, ticket });
-                    }
+                Output::CancelRunning { server, .. } | Output::Preempt { server, .. } => {
+                    self.cancel(now, server);
                 }
+                Output::Rule {
+                    action: Action::Cancel,
+                    whom: Whom::Server(server),
+                    ..
+                } => self.cancel(now, server),
+                Output::Rule { .. } => {}
             }
+        }
+    }
+
+    fn cancel(&mut self, now: Time, server: ServerId) {
+        if let Some(&ticket) = self.holders.get(&server) {
+            if let Some(running) = self.tickets.get_mut(&ticket) {
+                running.cancelled = true;
+            }
+            self.schedule(now, Event::Finish { server, ticket });
         }
     }
 
@@ -371,11 +381,16 @@ impl World<'_> {
                     Rejection::OpenFailed { .. } => 3,
                     Rejection::NoneLeft => 4,
                     Rejection::Capped { .. } => 5,
+                    Rejection::Rule { .. } => 6,
                 };
                 (4, ticket.0, reason)
             }
             Output::Adopted { ticket, server } => (6, ticket.0, server.0),
             Output::NotAdopted { ticket } => (7, ticket.0, 0),
+            Output::Rule { lane, rule, .. } => (11, u64::from(lane.0), u64::from(rule)),
+            Output::Preempt {
+                server, claimant, ..
+            } => (10, server.0, u64::from(claimant.0)),
             Output::Notice { ticket, place, .. } => (8, ticket.0, u64::from(place)),
             Output::CancelRunning { server, throttle } => (5, server.0, throttle as u64),
             Output::Objective { lane, change } => (9, u64::from(lane.0), change as u64),

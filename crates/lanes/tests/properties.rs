@@ -10,8 +10,8 @@ use std::time::Duration;
 use model::{Act, World, millis};
 use pglanes_lanes::objective::{ObjectivePolicy, Target};
 use pglanes_lanes::{
-    CapPolicy, ClientKey, Condition, Effect, LaneId, LanePolicy, Mode, Policy, Running, Supply,
-    ThrottlePolicy,
+    Action, CapPolicy, ClientKey, Condition, Effect, LaneId, LanePolicy, Mode, Policy, RulePolicy,
+    Running, Supply, ThrottlePolicy, When,
 };
 use proptest::prelude::*;
 
@@ -46,25 +46,60 @@ fn lane() -> impl Strategy<Value = LanePolicy> {
         0..12_usize,
         5..200_u64,
         (0..4_u32, 0..4_u32, 0..40_u64),
+        (prop::collection::vec(rule(), 0..3), 0..60_u64),
     )
         .prop_map(
-            |(objective, min, max, priority, weight, queue_length, timeout, client)| LanePolicy {
+            |(
                 objective,
-                caps: CapPolicy {
-                    per_user: Some(client.0).filter(|&slots| slots > 0),
-                    per_application: Some(client.1).filter(|&slots| slots > 0),
-                },
-                queue_notice: millis(client.2),
-                min: min.min(max),
+                min,
+                max,
                 priority,
                 weight,
                 queue_length,
-                queue_timeout: millis(timeout),
-                idle_timeout: millis(40 + timeout),
-                server_lifetime: millis(400),
-                ..LanePolicy::new("lane", max)
+                timeout,
+                client,
+                (rules, grace),
+            )| {
+                LanePolicy {
+                    objective,
+                    rules,
+                    preemptible: Some(millis(grace)).filter(|_| grace < 30),
+                    caps: CapPolicy {
+                        per_user: Some(client.0).filter(|&slots| slots > 0),
+                        per_application: Some(client.1).filter(|&slots| slots > 0),
+                    },
+                    queue_notice: millis(client.2),
+                    min: min.min(max),
+                    priority,
+                    weight,
+                    queue_length,
+                    queue_timeout: millis(timeout),
+                    idle_timeout: millis(40 + timeout),
+                    server_lifetime: millis(400),
+                    ..LanePolicy::new("lane", max)
+                }
             },
         )
+}
+
+fn rule() -> impl Strategy<Value = RulePolicy> {
+    let when = prop_oneof![
+        (0..60_u64).prop_map(|after| When::Running(millis(after))),
+        (0..60_u64).prop_map(|after| When::Queued(millis(after))),
+        Just(When::Rows(1)),
+    ];
+    let then = prop_oneof![
+        Just(Action::Log),
+        Just(Action::Cancel),
+        Just(Action::Reject),
+        Just(Action::Move(LaneId(0))),
+    ];
+    let name = "rule".to_owned();
+    (when, then).prop_map(move |(when, then)| RulePolicy {
+        name: name.clone(),
+        when,
+        then,
+    })
 }
 
 fn throttle() -> impl Strategy<Value = ThrottlePolicy> {
@@ -143,6 +178,10 @@ fn act() -> impl Strategy<Value = Act> {
         8 => which.clone().prop_map(Act::Release),
         8 => which.clone().prop_map(Act::Opened),
         1 => (which.clone(), any::<bool>()).prop_map(|(which, reject)| Act::OpenFailed { which, reject }),
+        2 => which.clone().prop_map(Act::Keep),
+        2 => which.clone().prop_map(Act::Resume),
+        2 => which.clone().prop_map(Act::Spare),
+        2 => (which.clone(), 0..4_u16).prop_map(|(which, rule)| Act::Met { which, rule }),
         1 => which.prop_map(Act::Closed),
         1 => (0..LANES, any::<bool>()).prop_map(|(lane, opens)| Act::Session { lane, opens }),
         1 => (0..LANES, any::<bool>()).prop_map(|(lane, taken)| Act::Lease { lane, taken }),
@@ -214,6 +253,7 @@ proptest! {
         for lane in &mut policy.lanes {
             lane.queue_timeout = Duration::ZERO;
             lane.queue_length = usize::MAX;
+            lane.rules.clear();
         }
         let mut world = World::new(policy);
         for act in acts {

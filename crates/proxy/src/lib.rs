@@ -36,7 +36,7 @@ mod upstream;
 
 pub use credentials::{CredentialSource, Lookup};
 pub use events::{Event, EventKind, Events, MOST_EVENTS, MOST_EVENTS_AT_ONCE, Page};
-pub use hub::{Baselines, LaneBaseline};
+pub use hub::{Baselines, LaneBaseline, MOST_BLOCKERS};
 pub use kinds::for_rules;
 pub use leases::{LeaseError, LeaseRequest, LeaseView, MAXIMUM_HOLDER};
 pub use metrics::{

@@ -176,7 +176,9 @@ impl LaneMetrics {
             Rejection::QueueFull { .. } | Rejection::Capped { .. } => {
                 self.rejected_full.increment();
             }
-            Rejection::TimedOut { .. } => self.rejected_timeout.increment(),
+            Rejection::TimedOut { .. } | Rejection::Rule { .. } => {
+                self.rejected_timeout.increment();
+            }
             Rejection::OpenFailed { .. } | Rejection::NoneLeft => {
                 self.rejected_upstream.increment()
             }

@@ -82,6 +82,7 @@ pub(crate) enum Request {
     Restore(Box<Baselines>, oneshot::Sender<Result<(), String>>),
     Reload(Box<Config>, oneshot::Sender<Result<(), String>>),
     ReloadRefused,
+    Blockers(Vec<i32>),
     Lease(LeaseCommand, oneshot::Sender<LeaseAnswer>),
     Observed(Box<Observed>, oneshot::Sender<Attention>),
     Shutdown { grace: Duration },
@@ -163,6 +164,13 @@ impl Handle {
     pub async fn reload_refused(&self) {
         // The data thread alone writes the counters. It has ended if nobody listens.
         let _ = self.requests.send(Request::ReloadRefused).await;
+    }
+
+    /// Says which backends (by process id) keep others waiting for a lock at this moment: for rules that go by that. Holds
+    /// until it is said anew; at most [`MOST_BLOCKERS`](crate::MOST_BLOCKERS) are remembered.
+    pub async fn note_blockers(&self, backends: Vec<i32>) {
+        // It has ended if nobody listens.
+        let _ = self.requests.send(Request::Blockers(backends)).await;
     }
 
     /// Finishes what runs, refuses what is new, and ends; what still runs after `grace`
@@ -381,7 +389,9 @@ async fn serve(hub: Rc<Hub>, bound: Vec<Bound>, mut requests: mpsc::Receiver<Req
                 Some(request) => answer(&hub, request),
                 None => return,
             },
+            () = pause(hub.idle_rules_pause()) => hub.sweep_idle_rules(),
             _ = sweep.tick() => {
+                hub.sweep_idle_rules();
                 hub.sweep_idle();
                 hub.sweep_stalled();
                 hub.expire_leases();
@@ -391,8 +401,17 @@ async fn serve(hub: Rc<Hub>, bound: Vec<Bound>, mut requests: mpsc::Receiver<Req
     }
 }
 
+/// Until idle transactions are to be looked at; for ever where no rule goes by that.
+async fn pause(pause: Option<Duration>) {
+    match pause {
+        Some(pause) => tokio::time::sleep(pause).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn answer(hub: &Rc<Hub>, request: Request) {
     match request {
+        Request::Blockers(backends) => hub.note_blockers(backends),
         Request::View(reply) => {
             // Whoever asked may have gone.
             let _ = reply.send(hub.view());

@@ -35,7 +35,35 @@ pub(crate) struct ServerFace {
     /// Whether a query of ours runs, which no cancel is meant for.
     pub(crate) ours: Cell<Ours>,
     /// Why the proxy itself cancelled the running statement: said to the client.
-    pub(crate) cancelled_because: RefCell<Option<String>>,
+    pub(crate) cancelled_because: RefCell<Option<Because>>,
+}
+
+/// Why the proxy cancels, in the words and with the code of the error that the client gets.
+#[derive(Debug, Clone)]
+pub(crate) struct Because {
+    pub(crate) text: String,
+    pub(crate) sqlstate: &'static str,
+    pub(crate) hint: Option<&'static str>,
+    pub(crate) insistence: Insistence,
+}
+
+/// What is meant to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Insistence {
+    /// The statement that runs; if it ends by itself first, that is as good.
+    Statement,
+    /// The transaction: if the statement has ended, it is aborted behind it.
+    Transaction,
+}
+
+impl ServerFace {
+    /// The transaction is to be aborted, and its client has not been told.
+    pub(crate) fn is_to_abort(&self) -> bool {
+        let because = self.cancelled_because.borrow();
+        because
+            .as_ref()
+            .is_some_and(|why| why.insistence == Insistence::Transaction)
+    }
 }
 
 /// What a query of ours on the connection means for a cancel request that arrives meanwhile.
@@ -71,6 +99,8 @@ pub(crate) enum OwnQuery {
     Discarding,
     /// The session gets its application_name back.
     Renaming,
+    /// The transaction is being aborted, by a statement that must fail.
+    Aborting,
     /// The server was asked which settings the session has made.
     Capturing {
         /// As it was asked, to be asked again.
@@ -119,6 +149,10 @@ pub(crate) struct Server {
     pub(crate) plans: u32,
     /// The hub's count of changed defaults when it was opened.
     pub(crate) defaults: u32,
+    /// What the transaction has returned so far.
+    pub(crate) returned: Returned,
+    /// The scheduler was told that the session keeps it between its transactions.
+    pub(crate) kept: bool,
     /// When the session was granted this connection for its transaction.
     pub(crate) granted_at: Time,
     /// What the transaction takes, where its lane has an objective.
@@ -130,6 +164,18 @@ pub(crate) struct Server {
     pub(crate) sequences_are_ours: bool,
     /// A FATAL error has been read: the end follows.
     pub(crate) dying: bool,
+}
+
+/// What a transaction has returned, for rules that go by it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Returned {
+    /// Rows, and lines of COPY.
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    /// Rules that were met, a bit each.
+    pub(crate) met: u32,
+    /// Whether the lane has any that go by it.
+    pub(crate) counts: bool,
 }
 
 /// What an idle connection turned out to be.

@@ -53,6 +53,7 @@ pub(super) fn add(families: &mut Families, metrics: &Metrics, view: &View) {
     slots(families, &lanes);
     waiting(families, &lanes);
     clients(families, &lanes);
+    rules(families, &lanes);
     sessions(families, &lanes);
     observed(families, &lanes);
     priorities(families, &lanes);
@@ -193,6 +194,36 @@ fn clients(families: &mut Families, lanes: &[Lane<'_>]) {
     );
 }
 
+fn rules(families: &mut Families, lanes: &[Lane<'_>]) {
+    let rules = || {
+        lanes.iter().flat_map(|lane| {
+            let rules = lane.state.rules.iter();
+            rules.map(move |rule| {
+                let mut labels = lane.labels_with("rule", rule.name.as_str());
+                labels.push(("action", rule.action));
+                (labels, rule)
+            })
+        })
+    };
+    families.counters(
+        "rule_actions_total",
+        "Transactions that a rule had consequences for.",
+        rules().map(|(labels, rule)| (labels, rule.acted as f64)),
+    );
+    families.counters(
+        "rule_met_total",
+        "Transactions that met a rule, also where the lane only observes.",
+        rules().map(|(labels, rule)| (labels, rule.met as f64)),
+    );
+    families.counters(
+        "preempted_total",
+        "Statements cancelled to give a borrowed slot back.",
+        lanes
+            .iter()
+            .map(|lane| (lane.labels(), lane.state.preempted as f64)),
+    );
+}
+
 fn sessions(families: &mut Families, lanes: &[Lane<'_>]) {
     families.gauges(
         "sessions",
@@ -240,6 +271,7 @@ fn observed(families: &mut Families, lanes: &[Lane<'_>]) {
             ("hold", state.would_hold),
             ("reject", state.would_reject),
             ("time_out", state.would_time_out),
+            ("preempt", state.would_preempt),
         ]
         .map(|(decision, count)| (lane.labels_with("decision", decision), count as f64))
     });

@@ -139,6 +139,8 @@ fn lane(
     let lifetime = reading.duration_or_off(section, "server_lifetime");
     lane.server_lifetime = lifetime.unwrap_or(lane.server_lifetime);
     lane.objective = super::objective::objective(reading, section, known);
+    lane.limits = super::rules::rules(reading, section, known);
+    lane.preemptible = super::rules::preemptible(reading, section);
     lane
 }
 

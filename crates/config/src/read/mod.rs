@@ -1,5 +1,5 @@
 //! From the written tree to the model, one file a part of it: `server` (addresses, upstream, limits), `names` (databases
-//! and users), `access` (who may come in), `admin` (who may change things), `tls`, `observe`, `lanes`, `objective`,
+//! and users), `access` (who may come in), `admin` (who may change things), `tls`, `observe`, `lanes` with their `rules`, `objective`,
 //! `throttles`. What must hold across parts is in `validate`.
 
 mod access;
@@ -8,6 +8,7 @@ mod lanes;
 mod names;
 mod objective;
 mod observe;
+mod rules;
 mod server;
 mod throttles;
 mod tls;

@@ -40,8 +40,9 @@ pub(super) fn throttles(reading: &mut Reading<'_>, root: &Section<'_>) -> Option
     Some(throttles)
 }
 
-fn throttle(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Throttle> {
-    let name = reading.parsed(section, "name", |text| {
+/// The `name` of a throttle or a rule.
+pub(super) fn name(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<String> {
+    reading.parsed(section, "name", |text| {
         let holds =
             !text.is_empty() && text.len() <= MAXIMUM_NAME && !text.chars().any(char::is_control);
         if holds {
@@ -51,7 +52,11 @@ fn throttle(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Throttle
                 "a name is one line of at most {MAXIMUM_NAME} bytes"
             ))
         }
-    });
+    })
+}
+
+fn throttle(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Throttle> {
+    let name = name(reading, section);
     let lane = required_lane(reading, section);
     let Condition {
         watched,

@@ -111,14 +111,14 @@ fn units() {
     );
     check(
         "lanes: { a: { objective: { linger: 1s } } }",
-        &["1:27: `objective` of lane `a` has no target: `p95: 1.2x`"],
+        &["1:26: `objective` of lane `a` has no target: `p95: 1.2x`"],
     );
     check(
         "lanes: { a: { objective: { p95: 2x, exempt: [b, defualt], probe: { every: 1s, length: 1s } } } }",
         &[
-            "1:46: there is no lane `b`",
+            "1:46: there is no lane `b`; is it `a`?",
             "1:49: there is no lane `defualt`; is it `default`?",
-            "1:78: `every` of `probe` is at least ten times its `length`, or `off`: others stand still meanwhile",
+            "1:75: `every` of `probe` is at least ten times its `length`, or `off`: others stand still meanwhile",
         ],
     );
     check(

@@ -4,5 +4,6 @@
 mod access;
 mod hostile;
 mod mistakes;
+mod rules;
 mod secrets;
 mod values;

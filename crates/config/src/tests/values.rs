@@ -104,6 +104,47 @@ fn caps_and_notices_are_off_unless_they_are_written() {
 }
 
 #[test]
+fn rules_and_preemption_are_read_shown_and_made_policy() {
+    let config = read(
+        "lanes:
+  a:
+    rules:
+      - { name: long, when: { running: 30s }, then: cancel }
+      - { when: { queued: 5s }, then: reject }
+      - { name: many, when: { rows: 100_000 }, then: { move: b } }
+      - { name: big, when: { bytes: 64MB }, then: log }
+      - { name: idle, when: { idle_in_transaction: 1m, blocking: true }, then: notice }
+    preemptible: { grace: 2s }
+  b: {}
+",
+    )
+    .unwrap();
+    let shown: Vec<String> = config.lanes[0]
+        .limits
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "long: when it runs for 30s, it is cancelled",
+            "rule 2: when it waits for 5s, it is rejected",
+            "many: when it returns more than 100000 rows, what follows runs in b",
+            "big: when it returns more than 64MB, it is logged",
+            "idle: when it is idle for 1m while somebody waits for it, its client is told",
+        ]
+    );
+    let (policy, index) = config.policy(None);
+    let lane = &policy.lanes[0];
+    assert_eq!(lane.preemptible, Some(Duration::from_secs(2)));
+    assert_eq!(lane.rules.len(), 5);
+    let to = index.id("b").unwrap();
+    assert_eq!(lane.rules[2].then, pglanes_lanes::Action::Move(to));
+    let idle = pglanes_lanes::When::IdleBlocking(Duration::from_secs(60));
+    assert_eq!(lane.rules[4].when, idle);
+}
+
+#[test]
 fn lanes_keep_their_order_and_default_goes_last() {
     let config = read(MAXIMAL).unwrap();
     let names: Vec<&str> = config.lanes.iter().map(|lane| lane.name.as_str()).collect();

@@ -290,7 +290,8 @@ impl Scheduler {
         let running = state
             .busy
             .iter(&self.servers)
-            .chain(state.cancelled.iter(&self.servers));
+            .chain(state.cancelled.iter(&self.servers))
+            .chain(state.kept.iter(&self.servers));
         let running = running.map(|place| self.servers[place].client);
         let waiting = state
             .arrivals

@@ -248,6 +248,7 @@ impl Scheduler {
         }
         self.transfer(server, ServerState::Busy);
         self.servers[server].client = client;
+        self.watch_running(server);
         let server = self.server_id(server);
         self.outputs.push_back(Output::Grant { ticket, server });
     }

@@ -1,7 +1,7 @@
 //! What must hold between steps, recounted from scratch.
 
 use super::dispatch::Plan;
-use super::pool::ServerState;
+use super::pool::{ServerState, Yielding};
 use super::queue::Standing;
 use super::{Lane, Scheduler};
 use crate::LaneId;
@@ -43,6 +43,15 @@ impl Scheduler {
                 )
             },
         )?;
+        let gives_way = |server: &super::Server| server.yielding == Yielding::Does;
+        let preempting = self
+            .servers
+            .iter()
+            .filter(|(_, server)| gives_way(server))
+            .count();
+        hold(preempting == self.preempting as usize, || {
+            format!("{preempting} give way, counted {}", self.preempting)
+        })?;
         hold(self.servers.len() == connections as usize, || {
             "a connection is in no lane".to_owned()
         })?;
@@ -69,6 +78,7 @@ impl Scheduler {
             (ServerState::Idle, &lane.idle),
             (ServerState::Busy, &lane.busy),
             (ServerState::Cancelled, &lane.cancelled),
+            (ServerState::Kept, &lane.kept),
         ];
         for (state, list) in states {
             for place in list.iter(&self.servers) {
@@ -81,6 +91,10 @@ impl Scheduler {
                 })?;
             }
         }
+        let moments = |rules: &super::rules::Rules| rules.check(id, &self.servers, &self.waiters);
+        hold(lane.rules.as_deref().is_none_or(moments), || {
+            format!("lane {name}: what is to meet its rules is miscounted")
+        })?;
         if let Some(caps) = &lane.caps {
             let holders = self.room_holders(id);
             let holds = caps.check(lane.policy.caps, &holders, lane.enforces());

@@ -6,6 +6,7 @@ use super::allowance::Allowance;
 use super::caps::Caps;
 use super::pool::{Keep, ORDER, Server};
 use super::queue::{ARRIVAL, NOTICE, PLACE};
+use super::rules::Rules;
 use super::slab::{List, Slab};
 use crate::policy::{LanePolicy, MAX_WEIGHT, Mode};
 use crate::{ServerId, Time};
@@ -27,6 +28,8 @@ pub(super) struct Counts {
     /// Newcomers that stood behind a cap, or would have, by [`Cap`](crate::Cap).
     pub(super) held_by_cap: [u64; 2],
     pub(super) notices: u64,
+    pub(super) preempted: u64,
+    pub(super) would_preempt: u64,
     pub(super) would_hold: u64,
     pub(super) would_reject: u64,
     pub(super) would_time_out: u64,
@@ -49,6 +52,9 @@ pub(super) struct Lane {
     /// Busy too, and already told to cancel.
     pub(super) cancelled: List<ORDER>,
 
+    /// Between transactions, kept by their sessions.
+    pub(super) kept: List<ORDER>,
+
     /// Everyone who waits, by arrival.
     pub(super) arrivals: List<ARRIVAL>,
     /// Those with no slot in sight and nothing but room missing, by arrival.
@@ -59,6 +65,8 @@ pub(super) struct Lane {
     pub(super) notices: bool,
     /// What it keeps of clients' caps, if it has any.
     pub(super) caps: Option<Box<Caps>>,
+    /// Its rules, if it has any.
+    pub(super) rules: Option<Box<Rules>>,
     /// How many of `arrivals` have an opening connection to look forward to.
     pub(super) covered: u32,
 
@@ -122,11 +130,13 @@ impl Lane {
             idle: List::new(),
             busy: List::new(),
             cancelled: List::new(),
+            kept: List::new(),
             arrivals: List::new(),
             uncovered: List::new(),
             unnoticed: List::new(),
             notices: false,
             caps: None,
+            rules: None,
             covered: 0,
             pass: 0,
             class: 0,
@@ -148,9 +158,9 @@ impl Lane {
         }
     }
 
-    /// Connections with a transaction.
+    /// Connections with a transaction, or with a session that keeps them.
     pub(super) fn running(&self) -> u32 {
-        self.busy.len() + self.cancelled.len()
+        self.busy.len() + self.cancelled.len() + self.kept.len()
     }
 
     /// Slots in use or spoken for: idle connections are not held, they can be taken back at any time.

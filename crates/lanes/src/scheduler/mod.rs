@@ -4,7 +4,7 @@
 //! waiter could be served by what is there. `lane`, `queue`, `pool`, `throttle`, `objective`, `allowance` and `backoff` each
 //! keep one kind of state;
 //! `dispatch` is the only place that gives out slots; `caps` keeps one client from taking its lane; `notices` tells who waits
-//! long; `adopt` takes in connections that clients' logins made; `timers` is the only one that acts because time passed;
+//! long; `rules` watches who goes too far, `preempt` takes borrowed slots back; `adopt` takes in connections that clients' logins made; `timers` is the only one that acts because time passed;
 //! `reload` applies a policy; `slab` is what all of it is stored in.
 //!
 //! **Order among lanes.** A lane's effective priority is its own plus one step for each `ageing` its foremost waiter has
@@ -31,8 +31,10 @@ mod lane;
 mod notices;
 mod objective;
 mod pool;
+mod preempt;
 mod queue;
 mod reload;
+mod rules;
 mod slab;
 mod snapshot;
 #[cfg(test)]
@@ -46,7 +48,7 @@ use std::time::Duration;
 
 pub use backoff::{BACKOFF_FIRST, BACKOFF_LONGEST, MAX_BACKOFFS};
 pub use dispatch::REOPEN_LAG;
-pub use snapshot::{LaneSnapshot, Snapshot, ThrottleSnapshot};
+pub use snapshot::{LaneSnapshot, RuleSnapshot, Snapshot, ThrottleSnapshot};
 
 use crate::input::{Input, OpenVerdict};
 use crate::output::{Output, Rejection};
@@ -111,6 +113,10 @@ pub struct Scheduler {
     /// Counts dispatch rounds, to mark lanes found blocked in one.
     round: u64,
     retired_lanes: usize,
+    /// Whether any lane gives borrowed slots back.
+    preemptible: bool,
+    /// Cancelled to give way, and not over yet.
+    preempting: u32,
     next: Option<Time>,
 }
 
@@ -149,6 +155,8 @@ impl Scheduler {
             dispatch_due: false,
             round: 0,
             retired_lanes: 0,
+            preemptible: false,
+            preempting: 0,
             next: None,
         };
         scheduler.apply_policy(policy);
@@ -196,6 +204,10 @@ impl Scheduler {
             Input::Supply { pool, supply } => self.supply(pool, supply),
             Input::Measured { lane, sample } => self.measured(lane, sample),
             Input::FlushPool { pool } => self.flush(pool),
+            Input::Kept { server } => self.keep(server),
+            Input::Resumed { server } => self.resume(server),
+            Input::Met { server, rule } => self.met(server, rule),
+            Input::Spared { server } => self.spare(server),
         }
         self.settle();
     }
@@ -313,6 +325,7 @@ impl Scheduler {
             standing: Standing::Uncovered,
             charge: Charge::Due,
             heed: Heed::Quiet,
+            moment: None,
             links: [Links::ALONE; LISTS],
         };
         if let Some(cap) = self.stands_back(lane, client) {
@@ -364,7 +377,7 @@ impl Scheduler {
         let Server {
             lane, pool, state, ..
         } = self.servers[place];
-        if !matches!(state, ServerState::Busy | ServerState::Cancelled) {
+        if !state.is_running() {
             return;
         }
         self.transfer(place, ServerState::Idle);
@@ -375,6 +388,28 @@ impl Scheduler {
             self.close(place);
         } else {
             self.offer(pool);
+        }
+    }
+
+    /// A session keeps its connection beyond its transaction.
+    fn keep(&mut self, server: ServerId) {
+        let Some(place) = self.find_server(server) else {
+            return;
+        };
+        if self.servers[place].state.is_running() {
+            self.end_watch(place);
+            self.transfer(place, ServerState::Kept);
+            self.dispatch_due = true;
+        }
+    }
+
+    fn resume(&mut self, server: ServerId) {
+        let Some(place) = self.find_server(server) else {
+            return;
+        };
+        if self.servers[place].state == ServerState::Kept {
+            self.transfer(place, ServerState::Busy);
+            self.watch_running(place);
         }
     }
 

@@ -17,6 +17,26 @@ pub(super) enum ServerState {
     Busy,
     /// Busy, and its owner was told to cancel.
     Cancelled,
+    /// Between transactions, with a session that keeps it.
+    Kept,
+}
+
+impl ServerState {
+    /// A session has it.
+    pub(super) fn is_running(self) -> bool {
+        matches!(self, Self::Busy | Self::Cancelled | Self::Kept)
+    }
+}
+
+/// How a running transaction stands to lanes that wait below their right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Yielding {
+    /// It may have to give way.
+    May,
+    /// It is cancelled to give way.
+    Does,
+    /// It was looked at, and runs on.
+    Spared,
 }
 
 /// Whether a connection may be closed for its age or its idleness.
@@ -42,6 +62,11 @@ pub(super) struct Server {
     pub(super) keep: Keep,
     /// Whose transaction it has.
     pub(super) client: ClientKey,
+    /// The rules that its transaction met, a bit each.
+    pub(super) met: u32,
+    /// When its transaction meets the next rule, and which.
+    pub(super) moment: Option<(Time, usize)>,
+    pub(super) yielding: Yielding,
     order: Links,
     stack: Links,
 }
@@ -173,6 +198,9 @@ impl Scheduler {
             epoch,
             keep,
             client: ClientKey::default(),
+            met: 0,
+            moment: None,
+            yielding: Yielding::May,
             order: Links::ALONE,
             stack: Links::ALONE,
         });
@@ -209,6 +237,10 @@ impl Scheduler {
                 }
                 ServerState::Cancelled => {
                     scheduler.lanes[index].cancelled.push_back(servers, place);
+                    scheduler.pools[pool].running += 1;
+                }
+                ServerState::Kept => {
+                    scheduler.lanes[index].kept.push_back(servers, place);
                     scheduler.pools[pool].running += 1;
                 }
             }
@@ -249,6 +281,10 @@ impl Scheduler {
                 lane.cancelled.remove(&mut self.servers, place);
                 pool.running -= 1;
             }
+            ServerState::Kept => {
+                lane.kept.remove(&mut self.servers, place);
+                pool.running -= 1;
+            }
         }
     }
 
@@ -261,10 +297,17 @@ impl Scheduler {
 
     /// A connection has no transaction any more: its client has room for another.
     pub(super) fn vacate(&mut self, place: u32) {
+        self.end_watch(place);
         let server = &mut self.servers[place];
         let client = std::mem::take(&mut server.client);
         let lane = server.lane;
         self.leave_room(lane, client);
+    }
+
+    /// A transaction is over: it meets no more rules, and has given way if it had to.
+    pub(super) fn end_watch(&mut self, place: u32) {
+        self.unwatch_running(place);
+        self.end_preemption(place);
     }
 
     /// Forgets a connection, in whatever state it was. Waiters it would have served lose their cover, youngest first.
@@ -276,6 +319,7 @@ impl Scheduler {
             client,
             ..
         } = self.servers[place];
+        self.end_watch(place);
         self.account(lane, |scheduler| scheduler.detach(place));
         self.servers.remove(place);
         self.connections -= 1;
@@ -287,7 +331,7 @@ impl Scheduler {
         self.uncover_excess(pool);
         self.note_stranded(pool);
         self.prune(pool);
-        if matches!(state, ServerState::Busy | ServerState::Cancelled) {
+        if state.is_running() {
             self.leave_room(lane, client);
         }
         self.note_activity(lane);

@@ -53,6 +53,8 @@ pub(super) struct Waiter {
     pub(super) standing: Standing,
     pub(super) charge: Charge,
     pub(super) heed: Heed,
+    /// When it meets the next rule, and which.
+    pub(super) moment: Option<(Time, usize)>,
     pub(super) links: [Links; LISTS],
 }
 
@@ -130,6 +132,7 @@ impl Scheduler {
             self.pools[pool].kin.push_back(&mut self.waiters, place);
         }
         self.take_standing(place, standing);
+        self.watch_waiting(place);
         self.note_activity(lane);
     }
 
@@ -201,6 +204,7 @@ impl Scheduler {
 
     /// Takes a waiter out of everything. Its pool may go with it.
     pub(super) fn dequeue(&mut self, place: u32) {
+        self.unwatch_waiting(place);
         self.leave_standing(place);
         let Waiter {
             ticket,
@@ -240,7 +244,9 @@ impl Scheduler {
                 Rejection::QueueFull { .. } | Rejection::Capped { .. } => {
                     lane.counts.queue_full += 1;
                 }
-                Rejection::TimedOut { .. } => lane.counts.timed_out += 1,
+                Rejection::TimedOut { .. } | Rejection::Rule { .. } => {
+                    lane.counts.timed_out += 1;
+                }
                 Rejection::OpenFailed { .. } | Rejection::NoneLeft => lane.counts.open_failed += 1,
             }
         }

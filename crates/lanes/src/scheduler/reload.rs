@@ -89,6 +89,9 @@ impl Scheduler {
             self.renew_caps(lane, unchanged);
         }
         self.renew_notices();
+        self.renew_rules();
+        let gives_back = |lane: &Lane| lane.policy.preemptible.is_some();
+        self.preemptible = self.lanes.iter().any(gives_back);
         self.retired_lanes = self.lanes.iter().filter(|lane| lane.policy.retired).count();
         // Sums depend on the limits; they are right again before anything is moved.
         self.reserved = self.lanes.iter().map(Lane::reserved).sum();

@@ -205,6 +205,20 @@ impl<const KIND: usize> List<KIND> {
     }
 }
 
+impl<const KIND: usize> List<KIND> {
+    /// From the end to the front.
+    pub(super) fn iter_back<'a, T: Linked<KIND>>(
+        &self,
+        slab: &'a Slab<T>,
+    ) -> impl Iterator<Item = u32> + 'a {
+        let previous = |&place: &u32| {
+            let previous = slab[place].links().previous;
+            (previous != NONE).then_some(previous)
+        };
+        std::iter::successors(self.back(), previous)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Scheduler;
 use super::lane::Lane;
+use super::rules::Rules;
 use super::throttle::{Force, UNLIMITED};
 use crate::objective::ObjectiveSnapshot;
 use crate::{Cap, LaneId, Mode, Time};
@@ -72,6 +73,14 @@ pub struct LaneSnapshot {
     pub closes: u64,
     /// Transactions cancelled for a throttle.
     pub cancels: u64,
+    /// Those of `busy` that a session keeps between its transactions, where the lane looks at that.
+    pub kept: u32,
+    /// Its rules, by their place in the policy.
+    pub rules: Vec<RuleSnapshot>,
+    /// Transactions cancelled to give a borrowed slot back.
+    pub preempted: u64,
+    /// Observed only: those that would have been.
+    pub would_preempt: u64,
     /// Those of `waiting` that wait behind their client's cap.
     pub capped: u32,
     /// Newcomers that had to wait for their own user's transactions; observed: would have.
@@ -90,6 +99,19 @@ pub struct LaneSnapshot {
     pub throttled_by: Vec<String>,
     /// How long throttles have kept its limit below its maximum, all told.
     pub throttled_total: Duration,
+}
+
+/// One rule of a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleSnapshot {
+    /// Its name.
+    pub name: String,
+    /// What it does: `log`, `notice`, `cancel`, `reject` or `move`.
+    pub action: &'static str,
+    /// Transactions that met it.
+    pub met: u64,
+    /// Those of them that had consequences; none while the lane only observes.
+    pub acted: u64,
 }
 
 /// One throttle.
@@ -163,6 +185,10 @@ impl Scheduler {
             opens: lane.counts.opens,
             closes: lane.counts.closes,
             cancels: lane.counts.cancels,
+            kept: lane.kept.len(),
+            rules: lane.rules.as_deref().map_or_else(Vec::new, Rules::snapshot),
+            preempted: lane.counts.preempted,
+            would_preempt: lane.counts.would_preempt,
             capped: lane.capped(),
             held_by_user_cap: lane.counts.held_by_cap[Cap::User as usize],
             held_by_application_cap: lane.counts.held_by_cap[Cap::Application as usize],

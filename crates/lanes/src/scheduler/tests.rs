@@ -6,6 +6,7 @@ mod failure;
 mod limits;
 mod objectives;
 mod order;
+mod ruling;
 mod throttling;
 
 use std::time::Duration;

@@ -13,6 +13,7 @@ impl Scheduler {
     pub(super) fn fire_timers(&mut self) {
         self.expire_waiters();
         self.give_notices();
+        self.meet_rules();
         if self.throttles_stale || self.throttle_edge.is_some_and(|edge| edge <= self.now) {
             self.refresh_throttles();
         }
@@ -21,6 +22,7 @@ impl Scheduler {
         }
         self.open_allowances();
         self.cancel_running();
+        self.preempt();
         let mut rested = Vec::new();
         self.backoffs.end_rests(self.now, |pool| rested.push(pool));
         for pool in rested {
@@ -114,6 +116,7 @@ impl Scheduler {
                 consider(lane.deadline(self.waiters[oldest].since));
             }
             consider(self.notice_due(lane));
+            consider(self.rule_due(lane));
             consider(lane.idle_deadline(&self.servers));
             if !lane.uncovered.is_empty() {
                 consider(lane.allowance.opens());
@@ -122,6 +125,7 @@ impl Scheduler {
         for throttle in &self.throttles {
             consider(self.cancel_deadline(throttle));
         }
+        consider(self.preemption_due());
         next
     }
 

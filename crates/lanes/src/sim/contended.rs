@@ -380,6 +380,8 @@ impl World<'_> {
                 | Output::Adopted { .. }
                 | Output::NotAdopted { .. }
                 | Output::CancelRunning { .. }
+                | Output::Rule { .. }
+                | Output::Preempt { .. }
                 | Output::Notice { .. }
                 | Output::Objective { .. }
                 | Output::Lowering { .. } => {}

@@ -152,3 +152,32 @@ fn ageing_bounds_the_wait_of_the_lowest() {
     // (10 - 0 + 1) steps, and the few that waited longer or were running.
     assert!(low.wait_max <= MS * 20 * 11 + MS * 60, "{low:?}");
 }
+
+#[test]
+fn who_is_not_capped_waits_for_no_more_than_the_cap_of_each_greedy_client() {
+    let mut policy = Policy::new(4);
+    policy.lanes = vec![LanePolicy::new("shared", 4)];
+    policy.lanes[0].caps.per_user = Some(2);
+    let service = MS * 2;
+    let load = |user, clients, think| Load {
+        lane: LaneId(0),
+        pool: PoolId(0),
+        client: ClientKey {
+            user,
+            application: 0,
+        },
+        arrivals: Arrivals::Closed {
+            clients,
+            think: Span::Exponential(think),
+        },
+        service: Span::Constant(service),
+    };
+    let loads = vec![load(1, 50, MS), load(2, 50, MS), load(3, 1, MS * 5)];
+    let report = simulation(policy, loads, 20).run();
+    let modest = &report.loads[2];
+    assert!(modest.finished > 1000, "{modest:?}");
+    // Two of each greedy client run before it, and no more of them come first.
+    assert!(modest.wait_max <= service, "{modest:?}");
+    let shares = report.loads[0].finished as f64 / report.loads[1].finished as f64;
+    assert!((0.95..1.05).contains(&shares), "{shares}");
+}

@@ -1,13 +1,16 @@
 //! The owner's side of the scheduler, kept as plainly as can be, with a check of each output.
 
+mod clients;
 mod inputs;
+mod rejections;
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pglanes_lanes::{
-    Cap, ClientKey, Input, LaneId, OpenVerdict, Output, Policy, PoolId, Rejection, Scheduler,
-    ServerId, Snapshot, Supply, TicketId, Time,
+    ClientKey, Input, LaneId, OpenVerdict, Output, Policy, PoolId, Scheduler, ServerId, Snapshot,
+    Supply, TicketId, Time,
 };
 
 pub(crate) fn millis(count: u64) -> Duration {
@@ -30,6 +33,15 @@ pub(crate) enum Act {
         reject: bool,
     },
     Closed(usize),
+    /// A session keeps its connection beyond its transaction.
+    Keep(usize),
+    Resume(usize),
+    Met {
+        which: usize,
+        rule: u16,
+    },
+    /// What was to give way does not.
+    Spare(usize),
     Session {
         lane: u16,
         opens: bool,
@@ -56,6 +68,15 @@ enum State {
     Idle,
     Busy,
     Cancelled,
+    /// Cancelled to give way.
+    Yielding,
+    Kept,
+}
+
+impl State {
+    fn runs(self) -> bool {
+        !matches!(self, Self::Opening | Self::Idle)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +132,8 @@ pub(crate) struct World {
     limits: Vec<u32>,
     /// Who was told that it waits.
     noticed: BTreeSet<TicketId>,
+    /// Which rules the transaction of a connection has met.
+    met: BTreeSet<(ServerId, u16)>,
     pub(crate) rejected: u64,
     pub(crate) trace: Vec<(Time, Output)>,
 }
@@ -133,6 +156,7 @@ impl World {
             reloaded: false,
             limits: Vec::new(),
             noticed: BTreeSet::new(),
+            met: BTreeSet::new(),
             rejected: 0,
             trace: Vec::new(),
         }
@@ -150,12 +174,14 @@ impl World {
                 }
             }
             Act::Release(which) => {
-                let busy = |state| matches!(state, State::Busy | State::Cancelled);
-                if let Some(server) = self.pick_connection(which, busy) {
+                if let Some(server) = self.pick_connection(which, State::runs) {
                     self.measure(server, which);
                     self.set(server, State::Idle);
                     self.tell(Input::Release { server });
                 }
+            }
+            Act::Keep(_) | Act::Resume(_) | Act::Met { .. } | Act::Spare(_) => {
+                self.act_on_running(act);
             }
             Act::Opened(which) => {
                 if let Some(server) = self.pick_connection(which, |state| state == State::Opening) {
@@ -355,6 +381,17 @@ impl World {
                     );
                     self.set(server, State::Cancelled);
                 }
+                Output::Rule {
+                    lane,
+                    rule,
+                    action,
+                    whom,
+                } => self.check_rule(lane, rule, action, whom),
+                Output::Preempt {
+                    server,
+                    lane,
+                    claimant,
+                } => self.check_preempt(server, lane, claimant),
                 Output::Notice { ticket, waited, .. } => {
                     let waiter = self.waiting[&ticket];
                     assert_eq!(waited, self.now.since(waiter.since));
@@ -396,6 +433,7 @@ impl World {
             }
         }
         self.set(server, State::Busy);
+        self.met.retain(|&(met, _)| met != server);
         self.connections.get_mut(&server).expect("granted").client = waiter.client;
         self.check_growth(waiter.lane, snapshot);
     }
@@ -462,79 +500,6 @@ impl World {
         );
     }
 
-    fn check_reject(&mut self, ticket: TicketId, lane: LaneId, reason: Rejection) {
-        let waiter = self
-            .waiting
-            .remove(&ticket)
-            .expect("a rejection of one who waits");
-        assert_eq!(waiter.lane, lane);
-        self.rejected += 1;
-        match reason {
-            Rejection::TimedOut { waited, limit } => {
-                assert_eq!(waited, self.now.since(waiter.since));
-                assert_eq!(limit, self.policy.lanes[lane.index()].queue_timeout);
-                // Exactly at the deadline; a reload may bring that forward into the past.
-                assert!(waited == limit || (self.reloaded && waited > limit));
-            }
-            Rejection::QueueFull { .. } => assert_eq!(waiter.since, self.now),
-            Rejection::Capped { cap, slots, .. } => {
-                assert_eq!(waiter.since, self.now);
-                assert_eq!(waiter.admitted, None, "its client has room");
-                let caps = self.policy.lanes[lane.index()].caps;
-                assert_eq!(caps.limit(cap), Some(slots));
-            }
-            Rejection::NoneLeft => {
-                assert!(self.adopting.contains(&waiter.pool));
-                assert!(!self.is_served(&waiter), "rejected with one left");
-            }
-            Rejection::OpenFailed { .. } => {
-                let alive =
-                    |one: &Connection| one.pool == waiter.pool && one.state != State::Opening;
-                assert!(
-                    !self.connections.values().any(alive),
-                    "rejected with one alive"
-                );
-            }
-        }
-    }
-
-    /// Lets everyone contend whose client's caps have room, longest waiting first: a client has room while fewer of its
-    /// transactions than its cap run or contend.
-    fn admit(&mut self) {
-        let next = |world: &Self| {
-            let mut waiting = world.waiting.iter();
-            let fits = |waiter: &Waiter| waiter.admitted.is_none() && world.has_room(waiter);
-            Some(*waiting.find(|(_, waiter)| fits(waiter))?.0)
-        };
-        while let Some(ticket) = next(self) {
-            self.next_admission += 1;
-            let admission = Some(self.next_admission);
-            self.waiting.get_mut(&ticket).expect("it waits").admitted = admission;
-        }
-    }
-
-    fn has_room(&self, waiter: &Waiter) -> bool {
-        let caps = self.policy.lanes[waiter.lane.index()].caps;
-        let part = |client: ClientKey, cap| match cap {
-            Cap::User => client.user,
-            Cap::Application => client.application,
-        };
-        Cap::BOTH.into_iter().all(|cap| {
-            let own = part(waiter.client, cap);
-            let Some(limit) = caps.limit(cap).filter(|_| own != 0) else {
-                return true;
-            };
-            let same = |lane: LaneId, client| lane == waiter.lane && part(client, cap) == own;
-            let running = self.connections.values();
-            let running = running.filter(|one| same(one.lane, one.client)).count();
-            let contending = self.waiting.values();
-            let contending = contending
-                .filter(|one| one.admitted.is_some() && same(one.lane, one.client))
-                .count();
-            running + contending < limit as usize
-        })
-    }
-
     /// Whether the pool of a waiter has a connection in its lane.
     fn is_served(&self, waiter: &Waiter) -> bool {
         let fits = |one: &Connection| (one.lane, one.pool) == (waiter.lane, waiter.pool);
@@ -556,7 +521,7 @@ impl World {
         }
         for (index, lane) in snapshot.lanes.iter().enumerate() {
             let id = LaneId(index as u16);
-            let busy = self.count(id, |state| matches!(state, State::Busy | State::Cancelled));
+            let busy = self.count(id, State::runs);
             assert_eq!(lane.busy, busy);
             assert_eq!(lane.idle, self.count(id, |state| state == State::Idle));
             let behind = |one: &&Waiter| one.lane == id && one.admitted.is_none();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pglanes_config::{
     Activity, Caps, Config, Cpu, Io, Keeps, Lane, ListenAddress, Mode, Pooling, Running, Throttle,
-    UpstreamAddress, shown_setting,
+    UpstreamAddress, shown_duration as duration, shown_setting,
 };
 
 use crate::serve::baselines;
@@ -143,6 +143,10 @@ fn details(config: &Config, lane: &Lane) -> Vec<(&'static str, Vec<String>)> {
     let notice = lane
         .queue_notice
         .map(|after| format!("who waits longer than {} is told so", duration(after)));
+    let preempted = lane.preemptible.map(|grace| {
+        let grace = duration(grace);
+        format!("what is borrowed, after {grace}, for who waits below its right")
+    });
     let throttles = config
         .throttles
         .iter()
@@ -151,6 +155,11 @@ fn details(config: &Config, lane: &Lane) -> Vec<(&'static str, Vec<String>)> {
         ("match", rules),
         ("caps", caps.into_iter().collect()),
         ("notice", notice.into_iter().collect()),
+        (
+            "rules",
+            lane.limits.iter().map(ToString::to_string).collect(),
+        ),
+        ("preempted", preempted.into_iter().collect()),
         ("settings", settings),
         ("objective", objective.collect()),
         ("plans", plans.into_iter().collect()),
@@ -194,26 +203,6 @@ fn yields(throttle: &Throttle) -> String {
         "to {} while it is {activity}{direct}{linger}: {keeps}{cpu}, {running}{mode}",
         throttle.watched
     )
-}
-
-/// As lanes.yaml writes it: the largest unit that divides it.
-fn duration(duration: Duration) -> String {
-    let microseconds = duration.as_micros();
-    let units = [
-        (3_600_000_000, "h"),
-        (60_000_000, "m"),
-        (1_000_000, "s"),
-        (1000, "ms"),
-    ];
-    for (unit, name) in units {
-        if microseconds >= unit && microseconds.is_multiple_of(unit) {
-            return format!("{}{name}", microseconds / unit);
-        }
-    }
-    match microseconds {
-        0 => "0".to_owned(),
-        _ => format!("{microseconds}us"),
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! The configuration in force, in the form the data path uses.
 
-use pglanes_config::{Caps, Config, Cpu, LaneIndex, Listen, Mode, Pooling};
+use std::time::Duration;
+
+use pglanes_config::{Caps, Config, Cpu, LaneIndex, Listen, Mode, Pooling, When};
 use pglanes_lanes::classify::Classifier;
-use pglanes_lanes::{LaneId, Policy};
+use pglanes_lanes::{LaneId, Policy, When as Predicate};
 
 use crate::priority::Level;
 use crate::upstream::Target;
@@ -16,6 +18,8 @@ pub(crate) struct Live {
     pub(crate) target: Target,
     /// Raised with every configuration: sessions see that theirs is out of date.
     pub(crate) generation: u32,
+    /// The shortest time of all rules for idle transactions.
+    pub(crate) shortest_idle_rule: Option<Duration>,
     index: LaneIndex,
     lanes: Vec<LaneOptions>,
     /// What each throttle makes of its lane's level while it is active.
@@ -40,6 +44,10 @@ pub(crate) struct LaneOptions {
     pub(crate) measured: bool,
     /// One connection listens for all of its sessions.
     pub(crate) share_listen: bool,
+    /// A rule goes by rows or bytes.
+    pub(crate) metered: bool,
+    /// The scheduler wants to know when a session that keeps its connection is between transactions.
+    pub(crate) timed: bool,
 }
 
 impl LaneOptions {
@@ -53,6 +61,8 @@ impl LaneOptions {
         capped: false,
         measured: false,
         share_listen: false,
+        metered: false,
+        timed: false,
     };
 
     fn of(config: &Config, name: &str) -> Self {
@@ -72,6 +82,15 @@ impl LaneOptions {
             may_be_lowered: level != Level::NORMAL || lowered_by_a_throttle(config, name),
             lazy_begin: lane.lazy_begin,
             reuse_plans: lane.reuse_plans,
+            metered: lane
+                .limits
+                .iter()
+                .any(|rule| matches!(rule.when, When::Rows(_) | When::Bytes(_))),
+            timed: lane.preemptible.is_some()
+                || lane
+                    .limits
+                    .iter()
+                    .any(|rule| matches!(rule.when, When::Running(_))),
             capped: lane.caps != Caps::default(),
             measured: lane.mode != Mode::Off
                 && lane
@@ -98,6 +117,15 @@ fn throttle_level(config: &Config, name: &str) -> Level {
     })
 }
 
+fn shortest_idle_rule(policy: &Policy) -> Option<Duration> {
+    let rules = policy.lanes.iter().flat_map(|lane| &lane.rules);
+    let idle = rules.filter_map(|rule| match rule.when {
+        Predicate::Idle(after) | Predicate::IdleBlocking(after) => Some(after),
+        _ => None,
+    });
+    idle.min()
+}
+
 impl Live {
     /// `previous` keeps the numbers of lanes: connections and waiters carry them.
     pub(crate) fn new(config: Config, previous: Option<&Self>) -> Self {
@@ -116,6 +144,7 @@ impl Live {
                 .iter()
                 .map(|throttle| throttle_level(&config, &throttle.name))
                 .collect(),
+            shortest_idle_rule: shortest_idle_rule(&policy),
             policy,
             index,
             config,
@@ -148,6 +177,12 @@ impl Live {
     /// The lane of this name that is in force.
     pub(crate) fn lane_named(&self, name: &str) -> Option<LaneId> {
         self.index.id(name)
+    }
+
+    pub(crate) fn rule_name(&self, lane: LaneId, rule: u16) -> &str {
+        let lane = self.policy.lanes.get(lane.index());
+        let rule = lane.and_then(|lane| lane.rules.get(usize::from(rule)));
+        rule.map_or("unknown", |rule| &rule.name)
     }
 
     pub(crate) fn throttle_name(&self, index: usize) -> &str {

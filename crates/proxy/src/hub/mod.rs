@@ -8,6 +8,7 @@
 //! - `registry`: the sessions, found by their cancel key
 //! - `known`: what is known of passwords beyond the files
 //! - `relayed`: logins that PostgreSQL decided, and the connections they brought
+//! - `rules`: what becomes of transactions that go too far
 //! - `live`: the configuration in force
 //! - `baselines`: what outlives a restart
 //! - `observing`: what follows from what others saw of the server
@@ -22,13 +23,14 @@ mod pools;
 mod priorities;
 mod registry;
 pub(crate) mod relayed;
+mod rules;
 mod slots;
 mod timer;
 mod upkeep;
 mod waiters;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -58,6 +60,8 @@ pub(crate) use live::Live;
 pub(crate) use opening::{OWN_APPLICATION_NAME, open as open_connection, startup_parameters};
 pub(crate) use pools::{PoolKey, Pools};
 pub(crate) use registry::{Activity, Asked as AskedOfSession, Registry, SessionFace, Stall};
+pub use rules::MOST_BLOCKERS;
+pub(crate) use rules::Orders;
 pub(crate) use slots::{Asked, LinkedServer, Refusal, TERMINATE};
 pub(crate) use waiters::{Waiters, WaitingTicket};
 
@@ -129,6 +133,8 @@ pub(crate) struct Hub {
     record: RefCell<Record>,
     pub(crate) events: Events,
     aliases: RefCell<upkeep::AliasLog>,
+    /// Backends that keep others waiting.
+    blockers: RefCell<HashSet<i32>>,
     /// Makes numbers of clients' names, which nobody outside can foresee.
     names: RandomState,
 }
@@ -177,6 +183,7 @@ impl Hub {
             server_version: RefCell::new(None),
             priorities: Priorities::new(clock, Arc::clone(&metrics)),
             aliases: RefCell::default(),
+            blockers: RefCell::default(),
             names: RandomState::new(),
             record: RefCell::default(),
             events,

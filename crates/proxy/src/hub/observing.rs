@@ -19,6 +19,9 @@ impl Hub {
     /// Takes note of what was seen, and does what follows.
     pub(crate) fn observed(self: &Rc<Self>, observed: Observed) -> Attention {
         let live = self.live();
+        if live.shortest_idle_rule.is_some() {
+            self.note_blockers(observed.blockers());
+        }
         let lanes = self.snapshot().lanes;
         let known = self.known_to_observer(&live, &lanes);
         let now = self.clock.now();

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::{Hub, PoolKey, ServerPlace};
 use crate::hub::Live;
 use crate::meter::Meter;
-use crate::server::{NO_UNNAMED, Server, ServerFace};
+use crate::server::{NO_UNNAMED, Returned, Server, ServerFace};
 use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::upstream::{Attempt, LoggedIn, OpenError, Route, dial, log_in};
@@ -227,6 +227,8 @@ impl Hub {
             defaults: self.defaults.get(),
             last_session: 0,
             sequences_are_ours: false,
+            returned: Returned::default(),
+            kept: false,
             granted_at: Time::from_nanos(0),
             meter: Meter::default(),
             dying: false,

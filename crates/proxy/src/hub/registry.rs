@@ -8,6 +8,7 @@ use std::task::Waker;
 use pglanes_lanes::{LaneId, Time};
 use pglanes_wire::cancel_key::{CancelKey, SECRET_3_2};
 
+use super::Orders;
 use crate::server::ServerFace;
 
 /// What a session is doing, as far as others have to know.
@@ -57,6 +58,10 @@ pub(crate) struct SessionFace {
     pub(crate) lane: Cell<LaneId>,
     /// What its server connection waits for, and since when: looked at once a second.
     pub(crate) stall: Cell<(Stall, Time)>,
+    /// Whether it keeps its server connection between transactions.
+    pub(crate) pinned: Cell<bool>,
+    /// What it is to do when it is woken, besides what it is asked.
+    pub(crate) orders: RefCell<Option<Box<Orders>>>,
     /// The session's task, to be woken when something is asked.
     pub(crate) waker: RefCell<Option<Waker>>,
 }
@@ -111,6 +116,8 @@ impl Registry {
                 asked: Cell::new(Asked::Nothing),
                 lane: Cell::new(lane),
                 stall: Cell::new((Stall::None, Time::ZERO)),
+                pinned: Cell::new(false),
+                orders: RefCell::new(None),
                 waker: RefCell::new(None),
             });
             self.by_process_id.insert(process_id, Rc::clone(&face));

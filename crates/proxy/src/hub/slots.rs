@@ -10,7 +10,7 @@ use pglanes_lanes::{
 
 use super::waiters::Outcome;
 use super::{Hub, ServerPlace, WaitingTicket};
-use crate::server::{Health, Server};
+use crate::server::{Because, Health, Insistence, Server};
 use crate::upstream::SharedOpenError;
 
 /// What came of asking for a slot.
@@ -215,9 +215,21 @@ impl Hub {
                     let text = format!(
                         "lane \"{name}\": waiting for a slot for {waited:.1} s, place {place} of {waiting} in the queue"
                     );
-                    self.waiters.borrow_mut().notify(ticket, text);
+                    let mut waiters = self.waiters.borrow_mut();
+                    waiters.order(ticket, |orders| orders.notice = Some(text));
                 }
                 Some(Output::Objective { lane, change }) => self.tell_of_objective(lane, change),
+                Some(Output::Rule {
+                    lane,
+                    rule,
+                    action,
+                    whom,
+                }) => self.carry_out_rule(lane, rule, action, whom),
+                Some(Output::Preempt {
+                    server,
+                    lane,
+                    claimant,
+                }) => self.preempt(server, lane, claimant),
                 Some(Output::CancelRunning { server, throttle }) => {
                     self.cancel_for_throttle(server, throttle);
                 }
@@ -293,8 +305,14 @@ impl Hub {
         };
         let live = self.live();
         let name = live.throttle_name(throttle);
-        face.cancelled_because
-            .replace(Some(format!("throttle {name:?}")));
+        let lane = self.scheduler.borrow().lane_of(server);
+        let lane = lane.map_or("unknown", |lane| live.lane_name(lane));
+        face.cancelled_because.replace(Some(Because {
+            text: format!("canceling statement: lane \"{lane}\" gave way to throttle {name:?}"),
+            sqlstate: "57014",
+            hint: Some("The work can be tried again; it will wait until the lane has slots."),
+            insistence: Insistence::Statement,
+        }));
         self.metrics.throttle_cancels.increment();
         crate::cancel::forward_to_client(self, face);
     }

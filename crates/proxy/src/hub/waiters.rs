@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use pglanes_lanes::{Input, Rejection, TicketId};
 
-use super::Hub;
+use super::{Hub, Orders};
 use crate::server::Server;
 use crate::upstream::SharedOpenError;
 
@@ -19,14 +19,8 @@ pub(crate) enum Outcome {
 
 #[derive(Debug)]
 enum Place {
-    Free {
-        next: Option<u32>,
-    },
-    Waiting {
-        waker: Option<Waker>,
-        /// What its client is to be told meanwhile.
-        notice: Option<Box<str>>,
-    },
+    Free { next: Option<u32> },
+    Waiting(Option<Waker>),
     Decided(Outcome),
 }
 
@@ -35,6 +29,8 @@ struct Entry {
     /// Raised each time the place is reused, so that an old ticket finds nothing.
     generation: u32,
     place: Place,
+    /// What the session is to do meanwhile, or when the wait is over.
+    orders: Option<Box<Orders>>,
 }
 
 /// A slab of waiters: a ticket is an index and the generation of its place.
@@ -60,6 +56,7 @@ impl Waiters {
                 self.entries.push(Entry {
                     generation: 0,
                     place: Place::Free { next: None },
+                    orders: None,
                 });
                 (self.entries.len() - 1) as u32
             }
@@ -68,10 +65,7 @@ impl Waiters {
         if let Place::Free { next } = entry.place {
             self.free = next;
         }
-        entry.place = Place::Waiting {
-            waker: None,
-            notice: None,
-        };
+        entry.place = Place::Waiting(None);
         TicketId(u64::from(entry.generation) << 32 | u64::from(index))
     }
 
@@ -86,10 +80,9 @@ impl Waiters {
     /// nobody holds the ticket any more.
     pub(super) fn decide(&mut self, ticket: TicketId, outcome: Outcome) -> Option<Outcome> {
         match self.entry(ticket) {
-            Some(entry) if matches!(entry.place, Place::Waiting { .. }) => {
-                if let Place::Waiting {
-                    waker: Some(waker), ..
-                } = std::mem::replace(&mut entry.place, Place::Decided(outcome))
+            Some(entry) if matches!(entry.place, Place::Waiting(_)) => {
+                if let Place::Waiting(Some(waker)) =
+                    std::mem::replace(&mut entry.place, Place::Decided(outcome))
                 {
                     waker.wake();
                 }
@@ -113,39 +106,30 @@ impl Waiters {
         let next = self.free;
         let entry = self.entry(ticket)?;
         entry.generation = entry.generation.wrapping_add(1);
+        entry.orders = None;
         let place = std::mem::replace(&mut entry.place, Place::Free { next });
         self.free = Some(split(ticket).0 as u32);
         match place {
             Place::Decided(outcome) => Some(outcome),
-            Place::Waiting { .. } | Place::Free { .. } => None,
+            Place::Waiting(_) | Place::Free { .. } => None,
         }
     }
 
-    /// Leaves a word for the client of one who waits, and wakes the session. A later word takes the place of one that was
-    /// not passed on yet.
-    pub(super) fn notify(&mut self, ticket: TicketId, text: String) {
-        if let Some(Entry {
-            place: Place::Waiting { waker, notice },
-            ..
-        }) = self.entry(ticket)
+    /// Leaves an order for the session of one who waits, and wakes it.
+    pub(super) fn order(&mut self, ticket: TicketId, change: impl FnOnce(&mut Orders)) {
+        if let Some(entry) = self.entry(ticket)
+            && let Place::Waiting(waker) = &mut entry.place
         {
-            *notice = Some(text.into_boxed_str());
+            change(entry.orders.get_or_insert_default());
             if let Some(waker) = waker {
                 waker.wake_by_ref();
             }
         }
     }
 
-    fn take_notice(&mut self, ticket: TicketId) -> Option<Box<str>> {
-        match &mut self.entry(ticket)?.place {
-            Place::Waiting { notice, .. } => notice.take(),
-            Place::Free { .. } | Place::Decided(_) => None,
-        }
-    }
-
     fn wait(&mut self, ticket: TicketId, context: &Context<'_>) {
         if let Some(entry) = self.entry(ticket)
-            && let Place::Waiting { waker, .. } = &mut entry.place
+            && let Place::Waiting(waker) = &mut entry.place
             && !waker
                 .as_ref()
                 .is_some_and(|known| known.will_wake(context.waker()))
@@ -162,9 +146,10 @@ pub(crate) struct WaitingTicket {
 }
 
 impl WaitingTicket {
-    /// What the client is to be told while it waits.
-    pub(crate) fn take_notice(&mut self) -> Option<Box<str>> {
-        self.hub.waiters.borrow_mut().take_notice(self.ticket?)
+    /// What the session is to do besides waiting. Asked before the outcome.
+    pub(crate) fn take_orders(&mut self) -> Option<Box<Orders>> {
+        let mut waiters = self.hub.waiters.borrow_mut();
+        waiters.entry(self.ticket?)?.orders.take()
     }
 
     /// Ready when the wait is over. May be polled again only while pending.

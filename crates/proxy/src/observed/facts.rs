@@ -13,6 +13,27 @@ pub enum Observed {
     Nothing,
 }
 
+impl Observed {
+    /// Whom others wait for, some more than once.
+    pub(crate) fn blockers(&self) -> Vec<i32> {
+        match self {
+            Self::All(seen) => {
+                let waiting = seen.backends.iter();
+                waiting
+                    .flat_map(|one| one.blocked_by.iter().copied())
+                    .collect()
+            }
+            Self::Waiting(waiting) => {
+                let blockers = waiting.iter();
+                blockers
+                    .flat_map(|(_, pids)| pids.iter().copied())
+                    .collect()
+            }
+            Self::Nothing => Vec::new(),
+        }
+    }
+}
+
 /// How closely to look from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attention {

@@ -61,7 +61,10 @@ impl Session {
                 .received(header.tag, status)
                 .map_err(|error| Parting::OutOfSync(error.to_string()))?;
             match reply {
-                Reply::Forward if matches!(header.tag, b'D' | b'd') => splice.keep(at, at + have),
+                Reply::Forward if matches!(header.tag, b'D' | b'd') => {
+                    server.returned.rows += 1;
+                    splice.keep(at, at + have);
+                }
                 Reply::Forward => self.note(server, header, &rest[..have], at, &mut splice),
                 Reply::NamedParsed => {
                     self.name_confirmed();
@@ -82,16 +85,23 @@ impl Session {
         }
         server.carry = bytes[at..].to_vec();
         let out = splice.finish();
-        self.hub
-            .metrics
-            .lane(server.lane)
-            .bytes_out
-            .add(out.len() as u64);
+        self.count_passed(server, out.len());
         if !out.is_empty() {
             send_or_hold(&mut self.client, context, out, &mut self.outbox)
                 .map_err(|_| Parting::ClientGone)?;
         }
         Ok(progress)
+    }
+
+    fn count_passed(&self, server: &mut Server, bytes: usize) {
+        self.hub
+            .metrics
+            .lane(server.lane)
+            .bytes_out
+            .add(bytes as u64);
+        if server.returned.counts {
+            self.measure(server, bytes);
+        }
     }
 
     fn must_gather(&self, server: &Server, header: Frame) -> bool {
@@ -124,7 +134,19 @@ impl Session {
                     return;
                 }
             }
-            b'C' => self.note_complete(body),
+            b'C' => {
+                self.note_complete(body);
+                // PostgreSQL says ROLLBACK to the COMMIT of an aborted transaction, which drivers take for an answer. Who
+                // does not know that it was aborted must not take it for a commit.
+                if self.work.commits() && body == b"ROLLBACK\0" && server.face.is_to_abort() {
+                    let because = server.face.cancelled_because.take();
+                    let error = because.as_ref().map(Self::cancelled_by_us);
+                    splice
+                        .insert()
+                        .extend_from_slice(&error.unwrap_or_default());
+                    return;
+                }
+            }
             b'A' if self.hears_elsewhere(frame) => return,
             b'A' => {
                 if let Some(own) = self.own_notification(server, frame) {
@@ -207,7 +229,12 @@ impl Session {
             }
             Some("57014") => {
                 let because = server.face.cancelled_because.take()?;
-                Some(self.gave_way(server, &because).to_vec())
+                Some(Self::cancelled_by_us(&because))
+            }
+            // The first statement in a transaction that a rule aborted while it was idle: the client hears why.
+            Some("25P02") if server.face.is_to_abort() => {
+                let because = server.face.cancelled_because.take()?;
+                Some(Self::cancelled_by_us(&because))
             }
             // Invalid or duplicate statement name, or the wrong number of parameters: by the
             // name the client gave.

@@ -40,6 +40,10 @@ impl Session {
             return step;
         }
         self.take_mail();
+        if let Some(orders) = self.face.orders.take() {
+            // What was to be aborted is over.
+            self.follow(*orders);
+        }
         match poll_flush(&mut self.client, context, &mut self.outbox) {
             // A client that does not read is not read from.
             Poll::Pending => return Step::Pending,
@@ -87,6 +91,7 @@ impl Session {
             First::Leave => Step::End,
             First::Violation(text) => self.protocol_violation(&text),
             First::Slot(lane) => {
+                let lane = self.moved.unwrap_or(lane);
                 let relayed = self.relayed.as_ref();
                 let lane = relayed.map_or(lane, |relayed| relayed.lane_for(lane));
                 self.asked_lane = lane;
@@ -238,6 +243,7 @@ impl Session {
             return;
         }
         self.class_generation = live.generation;
+        self.moved = None;
         let facts = SessionFacts {
             application_name: self.application_name(),
             user: &self.identity.user,
@@ -271,8 +277,8 @@ impl Session {
             drop(ticket);
             return self.say_goodbye();
         }
-        if let Some(text) = ticket.take_notice() {
-            self.say_notice(&text);
+        if let Some(orders) = ticket.take_orders() {
+            self.follow(*orders);
         }
         if let Poll::Ready(outcome) = ticket.poll(context) {
             drop(ticket);

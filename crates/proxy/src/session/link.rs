@@ -11,7 +11,7 @@ use pglanes_wire::replies::{Expect, OutOfSync};
 use super::pins::Reason;
 use super::{Session, State, Step};
 use crate::hub::{Activity, LinkedServer};
-use crate::server::{OwnQuery, Server};
+use crate::server::{OwnQuery, Returned, Server};
 use crate::settings::Settings;
 use crate::stream::send_or_hold;
 
@@ -28,10 +28,16 @@ impl Session {
         let own = self.face.key.pid();
         server.sequences_are_ours = server.last_session == own;
         server.last_session = own;
+        let live = self.hub.live();
+        server.returned = Returned {
+            counts: live.options(server.lane).metered,
+            ..Returned::default()
+        };
+        server.kept = false;
         let lane = server.lane;
         let waited = server.granted_at.since(self.asked_at);
         self.hub.metrics.lane(lane).queue_wait.record(waited);
-        match self.hub.live().options(lane).measured {
+        match live.options(lane).measured {
             true => {
                 let granted = server.granted_at;
                 server.meter.begin(waited);
@@ -42,7 +48,7 @@ impl Session {
         self.face
             .activity
             .replace(Activity::Linked(Rc::clone(&server.face)));
-        if self.hub.live().options(self.class.lane).pooling == Pooling::Session {
+        if live.options(self.class.lane).pooling == Pooling::Session {
             self.pin(Reason::SessionPooling);
         }
         if self.forget_plans(&mut server).is_err() {

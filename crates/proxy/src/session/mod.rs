@@ -11,6 +11,7 @@
 //! - `requests`, `statements`, `unnamed`, `names`, `sequences`: what the client says
 //! - `answers`, `settle`: what the server says, and the end of a transaction
 //! - `stall`: clients that keep a server connection waiting
+//! - `orders`: what rules make it do
 //! - `pins`: session state that keeps the connection
 //! - `channels`: LISTEN without a pin
 //! - `refuse`: errors in the proxy's own name
@@ -21,6 +22,7 @@ mod channels;
 mod lazily;
 mod link;
 mod names;
+mod orders;
 mod pins;
 mod refuse;
 mod relay;
@@ -123,6 +125,8 @@ pub(crate) struct Session {
     relayed: Option<Box<RelayedSession>>,
     class: Classified,
     class_generation: u32,
+    /// Where a rule has moved it, whatever its class.
+    moved: Option<LaneId>,
     /// What the client set, in force at its next transaction.
     settings: Rc<Settings>,
     /// The parameters the client has been told.
@@ -182,6 +186,7 @@ impl Session {
             relayed: None,
             class,
             class_generation,
+            moved: None,
             told,
             statements: None,
             unnamed: None,

@@ -161,6 +161,7 @@ impl Session {
         if pins == self.pins {
             return;
         }
+        self.face.pinned.set(!pins.is_empty());
         for reason in Reason::ALL {
             match (self.pins.contains(reason), pins.contains(reason)) {
                 (false, true) => self.hub.metrics.pinned(self.face.lane.get(), reason).add(1),

@@ -8,7 +8,7 @@ use pglanes_wire::message::{self, ErrorBody, Severity};
 
 use super::{PassTo, Session, State, Step};
 use crate::hub::{Activity, Refusal};
-use crate::server::Server;
+use crate::server::{Because, Server};
 
 /// For a session whose pool has no connection left, and no password to open one with. It
 /// is over, so that its driver or its user connects anew, with the password.
@@ -39,6 +39,14 @@ impl Session {
                     "lane \"{name}\": this {whose} has its share of slots (slots: {key} {slots}), and {length} of its transactions are waiting (queue: length)"
                 );
                 message::error(&mut out, &ErrorBody::new(Severity::Error, "53300", &text));
+            }
+            Refusal::Rejected(Rejection::Rule { rule, waited }) => {
+                let rule = live.rule_name(lane, *rule);
+                let waited = seconds(*waited);
+                let text = format!(
+                    "lane \"{name}\": rejected by rule \"{rule}\" after waiting for {waited}"
+                );
+                message::error(&mut out, &ErrorBody::new(Severity::Error, "57014", &text));
             }
             Refusal::Rejected(Rejection::TimedOut { waited, limit }) => {
                 let text = format!(
@@ -75,7 +83,7 @@ impl Session {
     /// being made, before it was sent.
     pub(super) fn cancelled_before(&self, server: &Server) -> Vec<u8> {
         if let Some(because) = server.face.cancelled_because.take() {
-            return self.gave_way(server, &because).to_vec();
+            return Self::cancelled_by_us(&because);
         }
         let mut out = BytesMut::new();
         let text = "canceling statement due to user request";
@@ -84,15 +92,15 @@ impl Session {
     }
 
     /// The error for a query that the proxy itself cancelled.
-    pub(super) fn gave_way(&self, server: &Server, because: &str) -> BytesMut {
-        let live = self.hub.live();
-        let lane = live.lane_name(server.lane);
-        let text = format!("canceling statement: lane \"{lane}\" gave way to {because}");
+    pub(super) fn cancelled_by_us(because: &Because) -> Vec<u8> {
         let mut out = BytesMut::new();
-        let hint = "The work can be tried again; it will wait until the lane has slots.";
-        let body = ErrorBody::new(Severity::Error, "57014", &text).with_hint(hint);
+        let body = ErrorBody::new(Severity::Error, because.sqlstate, &because.text);
+        let body = match because.hint {
+            Some(hint) => body.with_hint(hint),
+            None => body,
+        };
         message::error(&mut out, &body);
-        out
+        out.to_vec()
     }
 
     /// Puts `error` in the place of the answer to the first message of the inbox, as

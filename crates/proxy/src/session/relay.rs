@@ -48,6 +48,8 @@ impl Session {
         context: &mut Context<'_>,
         mut server: LinkedServer,
     ) -> Step {
+        self.follow_linked(&mut server);
+        let mut moved = false;
         loop {
             let from_server = match self.flow_from_server(context, &mut server) {
                 Ok(Flow::Moved(Progress::Over)) if server.is_clean() => return self.part(server),
@@ -63,6 +65,7 @@ impl Session {
             if !from_server && !from_client {
                 break;
             }
+            moved = true;
             if self.work.has_ended() && server.is_clean() && self.over(&server) == Progress::Over {
                 return self.part(server);
             }
@@ -87,7 +90,7 @@ impl Session {
             self.state = State::Linked(server);
             return Step::Again;
         }
-        self.note_stall(&server);
+        self.note_stall(&server, moved);
         if self.face.asked.get() == AskedOfSession::CancelWait {
             // It got its slot in the moment the cancel arrived; the cancel meant the wait.
             self.face.asked.set(AskedOfSession::Nothing);
@@ -144,7 +147,7 @@ impl Session {
         let must_end_first = |own: &OwnQuery| {
             matches!(
                 own,
-                OwnQuery::AdjustingFirst { .. } | OwnQuery::Capturing { .. }
+                OwnQuery::AdjustingFirst { .. } | OwnQuery::Capturing { .. } | OwnQuery::Aborting
             )
         };
         let waits_for_ours = server.own.iter().any(must_end_first);

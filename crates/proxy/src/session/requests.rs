@@ -140,6 +140,7 @@ impl Session {
     /// Notes that `expect` is owed. `false`: the server will ignore the message.
     pub(super) fn count(&mut self, server: &mut Server, expect: Expect) -> Result<bool, Parting> {
         self.work.asked();
+        self.resume_linked(server);
         server.replies.sent(expect).map_err(|error| {
             Parting::Violation(format!("message not possible during COPY: {error}"))
         })

@@ -52,6 +52,8 @@ pub(super) struct Work {
     /// What was altered, and makes other connections out of date.
     altered: Effects,
     forgets_prepared: bool,
+    /// A COMMIT is among what was sent in this transaction.
+    commits: bool,
     /// The transaction is over, and nothing has been asked since.
     ended: bool,
 }
@@ -66,6 +68,7 @@ impl Work {
         }
         let alters = Effects::ALTER.union(Effects::DEFAULTS);
         self.altered.insert(effects.intersection(alters));
+        self.commits |= effects.contains(Effects::COMMIT);
         self.made = self.made.union(Pins::made_by(effects));
         self.forgets_prepared |=
             effects.intersects(Effects::DEALLOCATE_ALL.union(Effects::DISCARD_ALL));
@@ -114,6 +117,10 @@ impl Work {
         self.ended = false;
     }
 
+    pub(super) fn commits(&self) -> bool {
+        self.commits
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.ended
     }
@@ -151,6 +158,10 @@ impl Session {
             if settled && server.meter.is_on() {
                 server.meter.pause(self.hub.clock.now());
             }
+            // The statement that a rule cancels ended by itself: its transaction is meant.
+            if settled && server.face.is_to_abort() {
+                self.abort_idle(server);
+            }
             return Progress::Going;
         }
         let now = self.hub.clock.now();
@@ -181,6 +192,7 @@ impl Session {
         }
         self.work.binds();
         self.hand_over_channels(server);
+        self.work.commits = false;
         let undoes = std::mem::take(&mut self.work.undoes);
         let made = std::mem::take(&mut self.work.made);
         if !undoes.is_empty() {
@@ -195,7 +207,11 @@ impl Session {
         } else {
             self.restore_name(server);
         }
-        self.over(server)
+        let progress = self.over(server);
+        if progress == Progress::Going {
+            self.rest_linked(server);
+        }
+        progress
     }
 
     /// A reset gave a session that stays on its connection the name the connection was
@@ -282,6 +298,8 @@ impl Session {
                 self.cancel_what_follows(server, cancelled);
                 Ok(Progress::Going)
             }
+            // It is meant to fail; the client has a savepoint of that very name.
+            OwnQuery::Aborting => Ok(Progress::Going),
             OwnQuery::Beginning | OwnQuery::Discarding | OwnQuery::Renaming => {
                 self.cancel_what_follows(server, cancelled);
                 Ok(Progress::Going)
@@ -321,6 +339,8 @@ impl Session {
                 asked.map_err(|error| Parting::OutOfSync(error.to_string()))?;
             }
             OwnQuery::AdjustingFirst { .. } => return Ok(Progress::NeverBegan),
+            // The transaction is aborted, as was meant.
+            OwnQuery::Aborting => {}
             // A name is all that was not set, and will be with the next transaction.
             OwnQuery::Adjusting { .. } if met => {}
             OwnQuery::Capturing { sql, asked, .. } if met && asked < MOST_ASKED_AGAIN => {

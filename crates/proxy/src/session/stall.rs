@@ -9,8 +9,13 @@ use crate::server::Server;
 impl Session {
     /// Notes what the server connection waits for. The clock is read only where a limit
     /// could be exceeded: the next look at it is a second away.
-    pub(super) fn note_stall(&self, server: &Server) {
+    ///
+    /// A step in which nothing moved (somebody woke the session) begins no new wait.
+    pub(super) fn note_stall(&self, server: &Server, moved: bool) {
         let stall = self.stall(server);
+        if !moved && stall == self.face.stall.get().0 {
+            return;
+        }
         if stall == Stall::None {
             self.face.stall.set((Stall::None, Time::ZERO));
         } else {
