@@ -2,13 +2,14 @@
 //! lanes.yaml does not hold.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::check;
 use crate::demo;
+use crate::embedded::Embedded;
 use crate::logging;
 use crate::serve::{self, ServeError};
 use crate::source::Source;
@@ -35,6 +36,9 @@ enum Command {
     Serve {
         #[command(flatten)]
         file: File,
+        /// Run a PostgreSQL with pgvector of pglanes' own behind the lanes, its data kept in this folder
+        #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "pglanes-data")]
+        embedded: Option<PathBuf>,
     },
     /// Show the lanes as understood, and what is probably not meant
     Check(CheckArguments),
@@ -73,7 +77,7 @@ struct CheckArguments {
 /// Does what the command line asks for, and says how it went.
 pub fn run() -> ExitCode {
     match Arguments::parse().command {
-        Command::Serve { file } => serve(file),
+        Command::Serve { file, embedded } => serve(file, embedded.as_deref()),
         Command::Check(arguments) => check(&arguments),
         // It shows progress instead of logs, and brings its own runtime.
         Command::Demo(arguments) => match demo::run(arguments) {
@@ -84,14 +88,30 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn serve(file: File) -> ExitCode {
+fn serve(file: File, embedded: Option<&Path>) -> ExitCode {
     let source = Source::find(file.config);
-    let config = match source.load() {
+    let mut config = match source.load() {
         Ok(config) => config,
         Err(mistakes) => return fail(MISTAKEN, &mistakes),
     };
     if let Err(error) = logging::start(config.logging) {
         return fail(MISTAKEN, &error);
+    }
+    // Dropped last: PostgreSQL ends after the proxy has.
+    let server = match embedded.map(|folder| Embedded::start(folder, &config)) {
+        None => None,
+        Some(Ok(server)) => Some(server),
+        Some(Err(error)) => return fail(FAILED, &format_args!("{error:#}")),
+    };
+    let source = match &server {
+        Some(server) => server.behind(source),
+        None => source,
+    };
+    if server.is_some() {
+        config = match source.load() {
+            Ok(config) => config,
+            Err(mistakes) => return fail(MISTAKEN, &mistakes),
+        };
     }
     match on_a_runtime(serve::run(source, config)) {
         Ok(Ok(())) => ExitCode::SUCCESS,

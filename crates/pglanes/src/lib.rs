@@ -16,6 +16,7 @@
 pub mod check;
 pub mod cli;
 pub mod demo;
+mod embedded;
 mod file_limit;
 pub mod logging;
 mod machine;

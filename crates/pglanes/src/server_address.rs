@@ -19,10 +19,7 @@ pub(crate) fn of(config: &Config) -> ServerAddress {
         (UpstreamAddress::Unix { directory, .. }, None) => Host::Unix(directory.clone()),
     };
     let (UpstreamAddress::Tcp { port, .. } | UpstreamAddress::Unix { port, .. }) = upstream.address;
-    let user = upstream
-        .user
-        .clone()
-        .unwrap_or_else(|| own_name(|name| std::env::var(name).ok()));
+    let user = upstream.user.clone().unwrap_or_else(own_name);
     let first = config
         .databases
         .first()
@@ -43,7 +40,12 @@ pub(crate) fn password_of(config: &Config, user: &str) -> Option<Password> {
     known.map(|password| Secret::new(password.expose().clone()))
 }
 
-fn own_name(variable: impl Fn(&str) -> Option<String>) -> String {
+/// Who psql would log in as.
+pub(crate) fn own_name() -> String {
+    name_by(|name| std::env::var(name).ok())
+}
+
+fn name_by(variable: impl Fn(&str) -> Option<String>) -> String {
     let names = ["PGUSER", "USER", "LOGNAME"];
     let found = names
         .into_iter()
@@ -63,7 +65,7 @@ mod tests {
                 let found = variables.iter().find(|(key, _)| *key == name);
                 found.map(|(_, value)| (*value).to_owned())
             };
-            assert_eq!(own_name(value), expected);
+            assert_eq!(name_by(value), expected);
         };
         check(&[("USER", "me"), ("PGUSER", "you")], "you");
         check(&[("LOGNAME", "me"), ("USER", "")], "me");

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use pglanes_config::{Config, ConfigError};
+use pglanes_config::{Config, ConfigError, UnixSocket, UpstreamAddress, UpstreamTls};
 
 /// The file that is looked for when none is named.
 const USUAL_FILE: &str = "lanes.yaml";
@@ -19,6 +19,22 @@ pub enum Source {
         /// The usual file.
         appears: PathBuf,
     },
+    /// One of the others, before a PostgreSQL of pglanes' own.
+    Embedded {
+        /// The file, or what is built in.
+        lanes: Box<Source>,
+        /// Where that PostgreSQL is, in the place of `upstream.url`.
+        place: Place,
+    },
+}
+
+/// Where a PostgreSQL of pglanes' own is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The folder of its unix socket.
+    pub directory: PathBuf,
+    /// Its port, which names the socket too.
+    pub port: u16,
 }
 
 impl Source {
@@ -42,6 +58,10 @@ impl Source {
             Self::BuiltIn { appears } if appears.try_exists().unwrap_or(true) => {
                 Self::File(appears)
             }
+            Self::Embedded { lanes, place } => Self::Embedded {
+                lanes: Box::new(lanes.if_it_appeared()),
+                place,
+            },
             other => other,
         }
     }
@@ -54,6 +74,17 @@ impl Source {
         match self {
             Self::File(path) => pglanes_config::load(path),
             Self::BuiltIn { .. } => Ok(Config::default()),
+            Self::Embedded { lanes, place } => {
+                let mut config = lanes.load()?;
+                // Logins are asked for over TCP, where no operating system user is taken for a client; work goes by the socket.
+                config.upstream.address = UpstreamAddress::Tcp {
+                    host: "127.0.0.1".to_owned(),
+                    port: place.port,
+                };
+                config.upstream.unix_socket = UnixSocket::Path(place.directory.clone());
+                config.upstream.tls = UpstreamTls::default();
+                Ok(config)
+            }
         }
     }
 
@@ -61,6 +92,7 @@ impl Source {
     pub fn path(&self) -> &Path {
         match self {
             Self::File(path) | Self::BuiltIn { appears: path } => path,
+            Self::Embedded { lanes, .. } => lanes.path(),
         }
     }
 
@@ -75,6 +107,7 @@ impl fmt::Display for Source {
         match self {
             Self::File(path) => write!(formatter, "{}", path.display()),
             Self::BuiltIn { .. } => formatter.write_str("the built-in lanes.yaml"),
+            Self::Embedded { lanes, .. } => lanes.fmt(formatter),
         }
     }
 }

@@ -93,6 +93,12 @@ pub(crate) fn lock(path: &Path) -> Result<File, TestbedError> {
     Ok(file)
 }
 
+/// The same without waiting: `None` where somebody has it.
+pub(crate) fn try_lock(path: &Path) -> Result<Option<File>, TestbedError> {
+    let file = File::create(path).map_err(TestbedError::file("open the lock", path))?;
+    Ok(file.try_lock().is_ok().then_some(file))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};

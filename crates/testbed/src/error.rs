@@ -38,6 +38,42 @@ pub enum TestbedError {
         "running as root, and there is neither a user `postgres` nor `nobody` to run PostgreSQL as"
     )]
     NoAccount,
+    /// A folder for kept data cannot be reached by the account that PostgreSQL runs as.
+    #[error(
+        "PostgreSQL does not run as root, and the account that it runs as cannot reach {folder}: choose a folder whose parents \
+         are open to all, or run as an ordinary user"
+    )]
+    Unreachable {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A folder of kept data is in use.
+    #[error("{folder} is in use by another process that keeps its data there")]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A unix socket in the folder would have too long a path.
+    #[error(
+        "the path {folder} is too long for a unix socket in it (103 bytes in all): choose a shorter one"
+    )]
+    PathTooLong {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Kept data was made by another major version.
+    #[error(
+        "the data in {folder} is of PostgreSQL {found}, and what was found here is {binaries}: name that version's programs in \
+         PGLANES_PG_BIN, or carry the data over with pg_dump"
+    )]
+    OtherVersion {
+        /// The folder.
+        folder: PathBuf,
+        /// The version of the data.
+        found: String,
+        /// The version of the programs.
+        binaries: String,
+    },
     /// A program could not be run, or failed.
     #[error("{program} failed: {output}")]
     Program {

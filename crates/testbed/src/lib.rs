@@ -2,7 +2,7 @@
 //!
 //! The demo, the tests and the benchmarks use it. It is not a mock: [`Postgres`] runs the binaries of an installed
 //! PostgreSQL that has pgvector, or those of a wheel that is downloaded once. It is no part of the proxy either: nothing that
-//! `pglanes serve` does passes through here.
+//! `pglanes serve` does passes through here; with `--embedded` the server behind it is started from here, its data kept.
 //!
 //! - [`Postgres`]: a server of one's own on a free port, gone when it is dropped, when the test panics and when the process
 //!   that started it is killed. [`shared`] is one server for a whole test process.

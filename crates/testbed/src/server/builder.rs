@@ -2,10 +2,11 @@
 
 use std::fmt::{self, Write as _};
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::AtomicU32;
 
 use super::Postgres;
-use super::directory::InstanceDirectory;
+use super::directory::{Content, InstanceDirectory};
 use super::process::Postmaster;
 use super::supervisor::Supervisor;
 use super::template;
@@ -152,7 +153,7 @@ impl Builder {
         };
         let template = template::initialised(&binaries, account)?;
         let directory = InstanceDirectory::make(account, &template)?;
-        let supervisor = Supervisor::watch(directory.root())?;
+        let supervisor = Supervisor::watch(directory.root(), directory.afterwards())?;
         self.write_configuration(&directory)?;
         if let Some(password) = self.auth.password() {
             template::set_password(
@@ -173,6 +174,55 @@ impl Builder {
             auth: self.auth,
             databases,
         })
+    }
+
+    /// Starts a server whose data is kept in `folder`: made there the first time, and found again at each later one. It
+    /// ends in good order when it is dropped, or when this process ends. For people, not for tests: commits reach the disk
+    /// whatever [`Builder::durable`] says, the log grows, and a password is set only when the data is made.
+    ///
+    /// # Errors
+    /// As [`Builder::start`]; and that the folder is in use, was made by another major version, cannot be reached by the
+    /// account that PostgreSQL runs as, or has too long a path for a unix socket.
+    pub fn start_kept(mut self, folder: &Path) -> Result<Postgres, TestbedError> {
+        self.durability = Durability::Durable;
+        let account = Account::choose()?;
+        let binaries = Binaries::find_for(account)?;
+        let template = template::initialised(&binaries, account)?;
+        let (directory, content) = InstanceDirectory::keep(account, &template, folder)?;
+        check_version(&binaries, &directory)?;
+        let supervisor = Supervisor::watch(directory.root(), directory.afterwards())?;
+        if content == Content::New {
+            self.write_configuration(&directory)?;
+        } else {
+            // The folder may have been moved since.
+            self.write_place(&directory)?;
+        }
+        let postmaster = Postmaster::first_start(&binaries, account, &directory)?;
+        let databases = AtomicU32::new(0);
+        Ok(Postgres {
+            postmaster,
+            directory,
+            _supervisor: supervisor,
+            binaries,
+            auth: self.auth,
+            databases,
+        })
+    }
+
+    /// Where the socket is, behind all that stands in the file already: the last line of a name counts.
+    fn write_place(&self, directory: &InstanceDirectory) -> Result<(), TestbedError> {
+        let path = directory.data().join("postgresql.conf");
+        let text = fs::read_to_string(&path).map_err(TestbedError::file("read", &path))?;
+        let socket = directory.socket().display().to_string();
+        let line = format!("unix_socket_directories = '{}'", socket.replace('\'', "''"));
+        if text
+            .lines()
+            .rfind(|found| found.starts_with("unix_socket_directories"))
+            == Some(line.as_str())
+        {
+            return Ok(());
+        }
+        fs::write(&path, format!("{text}{line}\n")).map_err(TestbedError::file("write", &path))
     }
 
     fn write_configuration(&self, directory: &InstanceDirectory) -> Result<(), TestbedError> {
@@ -214,6 +264,21 @@ impl Builder {
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         own.chain(self.settings.iter().cloned()).collect()
     }
+}
+
+/// Data is read only by the major version that wrote it.
+fn check_version(binaries: &Binaries, directory: &InstanceDirectory) -> Result<(), TestbedError> {
+    let path = directory.data().join("PG_VERSION");
+    let text = fs::read_to_string(&path).map_err(TestbedError::file("read", &path))?;
+    let found = text.trim().parse().ok();
+    if found == binaries.major() {
+        return Ok(());
+    }
+    Err(TestbedError::OtherVersion {
+        folder: directory.root().to_owned(),
+        found: text.trim().to_owned(),
+        binaries: binaries.version().to_owned(),
+    })
 }
 
 #[cfg(test)]

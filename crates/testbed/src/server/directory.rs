@@ -1,5 +1,6 @@
 //! Where one server lives: a folder with its data directory, its socket and its log. The owner holds a lock in it for as long
-//! as it lives, so a folder whose lock is free is a leftover, and the next start removes it.
+//! as it lives, so a throw-away folder whose lock is free is a leftover, and the next start removes it. One that is kept is
+//! its user's, and stays.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -15,9 +16,19 @@ use crate::cache;
 /// The longest path of a unix socket on macOS; Linux allows 107 bytes.
 const SOCKET_PATH_BYTES: usize = 103;
 
-/// The folder of one server; removed when dropped.
+/// What becomes of a server's folder when its owner ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    /// It is removed.
+    Removed,
+    /// It stays, and the server ends in good order.
+    Kept,
+}
+
+/// The folder of one server.
 #[derive(Debug)]
 pub(super) struct InstanceDirectory {
+    afterwards: Afterwards,
     root: PathBuf,
     data: PathBuf,
     socket: PathBuf,
@@ -48,6 +59,7 @@ impl InstanceDirectory {
             cache::lock(&root.join("owner"))?
         };
         let directory = InstanceDirectory {
+            afterwards: Afterwards::Removed,
             data: root.join("data"),
             socket: root.join("s"),
             root,
@@ -55,10 +67,58 @@ impl InstanceDirectory {
         };
         fs::create_dir(&directory.socket).map_err(TestbedError::file("make", &directory.socket))?;
         account.own(&directory.socket)?;
-        let mut copy = Command::new("cp");
-        copy.arg("-Rp").arg(template).arg(&directory.data);
-        run(copy, "cp -Rp")?;
+        copy(template, &directory.data)?;
         Ok(directory)
+    }
+
+    /// Takes a folder of the user's into use, with a copy of the template where it has no data yet. Says whether it had.
+    pub(super) fn keep(
+        account: Account,
+        template: &Path,
+        folder: &Path,
+    ) -> Result<(InstanceDirectory, Content), TestbedError> {
+        let root = std::path::absolute(folder).map_err(TestbedError::file("find", folder))?;
+        fs::create_dir_all(&root).map_err(TestbedError::file("make", &root))?;
+        if !account.can_reach(&root) {
+            return Err(TestbedError::Unreachable { folder: root });
+        }
+        let in_use = || TestbedError::InUse {
+            folder: root.clone(),
+        };
+        let owner = cache::try_lock(&root.join("owner"))?.ok_or_else(in_use)?;
+        let data = root.join("data");
+        let socket = root.join("s");
+        if socket.join(".s.PGSQL.65535").as_os_str().len() > SOCKET_PATH_BYTES {
+            return Err(TestbedError::PathTooLong { folder: root });
+        }
+        fs::create_dir_all(&socket).map_err(TestbedError::file("make", &socket))?;
+        account.own(&socket)?;
+        // Only a whole copy gets the name.
+        let content = if data.join("PG_VERSION").exists() {
+            Content::Old
+        } else {
+            let half = root.join("data.half");
+            if half.exists() {
+                fs::remove_dir_all(&half).map_err(TestbedError::file("remove", &half))?;
+            }
+            copy(template, &half)?;
+            fs::rename(&half, &data).map_err(TestbedError::file("rename", &half))?;
+            Content::New
+        };
+        let directory = InstanceDirectory {
+            afterwards: Afterwards::Kept,
+            data,
+            socket,
+            root,
+            _owner: owner,
+        };
+        // The log is the account's to write; it is opened by us.
+        Ok((directory, content))
+    }
+
+    /// What becomes of it when its owner ends.
+    pub(super) fn afterwards(&self) -> Afterwards {
+        self.afterwards
     }
 
     /// The folder itself.
@@ -92,9 +152,27 @@ impl InstanceDirectory {
 
 impl Drop for InstanceDirectory {
     fn drop(&mut self) {
-        // What cannot be removed now is a leftover for the next start.
-        let _ = fs::remove_dir_all(&self.root);
+        if self.afterwards == Afterwards::Removed {
+            // What cannot be removed now is a leftover for the next start.
+            let _ = fs::remove_dir_all(&self.root);
+        }
     }
+}
+
+/// Whether a kept folder had data already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// A copy of the template.
+    New,
+    /// That of an earlier time.
+    Old,
+}
+
+/// Copies a data directory with its owners and modes.
+fn copy(from: &Path, to: &Path) -> Result<(), TestbedError> {
+    let mut copy = Command::new("cp");
+    copy.arg("-Rp").arg(from).arg(to);
+    run(copy, "cp -Rp").map(drop)
 }
 
 /// The folder that holds all servers of an account: in `PGLANES_TMP`, else in the temporary folder, else, when the path of a

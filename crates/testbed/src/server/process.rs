@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::directory::InstanceDirectory;
+use super::directory::{Afterwards, InstanceDirectory};
 use crate::TestbedError;
 use crate::account::Account;
 use crate::binaries::Binaries;
@@ -51,6 +51,8 @@ pub(super) struct Postmaster {
     program: PathBuf,
     account: Account,
     port: u16,
+    /// How it ends when it is dropped.
+    last: StopMode,
     // Locked by start, stop and pid for as long as each takes, so that two callers cannot start it twice.
     child: Mutex<Option<Child>>,
 }
@@ -75,6 +77,10 @@ impl Postmaster {
             program,
             account,
             port: 0,
+            last: match directory.afterwards() {
+                Afterwards::Removed => StopMode::Immediate,
+                Afterwards::Kept => StopMode::Fast,
+            },
             child: Mutex::new(None),
         };
         for _ in 0..PORT_TRIES {
@@ -196,8 +202,8 @@ impl Postmaster {
 
 impl Drop for Postmaster {
     fn drop(&mut self) {
-        if self.stop(StopMode::Immediate).is_err() {
-            // Backends that do not even follow SIGQUIT: the postmaster goes, and they notice that it is gone.
+        if self.stop(self.last).is_err() {
+            // Backends that do not follow: the postmaster goes, and they notice that it is gone.
             if let Some(mut child) = self.child().take() {
                 let _ = child.kill().and_then(|()| child.wait());
             }

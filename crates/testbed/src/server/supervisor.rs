@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use super::directory::Afterwards;
 use crate::TestbedError;
 
 /// Ends the postmaster of the folder `$1`, at once (SIGQUIT), by force after five seconds, and removes the folder. The process
@@ -23,6 +24,14 @@ fi
 rm -rf "$1" || { sleep 1; rm -rf "$1"; }
 "#;
 
+/// Ends the postmaster of a folder that stays in good order (SIGINT: a fast shutdown).
+const CLOSE: &str = r#"
+pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
+if [ -n "$pid" ] && ps -ww -o args= -p "$pid" 2>/dev/null | grep -qF "$1/data"; then
+    kill -INT "$pid"
+fi
+"#;
+
 /// Waits for the end of the pipe, deaf to the signals that a terminal sends to everyone.
 const WAIT: &str = "trap '' HUP INT TERM\nwhile read -r line; do :; done\n";
 
@@ -34,8 +43,12 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     /// Watches over the folder of a server from now on.
-    pub(super) fn watch(root: &Path) -> Result<Supervisor, TestbedError> {
-        let shell = shell(root, &format!("{WAIT}{REAP}"))
+    pub(super) fn watch(root: &Path, afterwards: Afterwards) -> Result<Supervisor, TestbedError> {
+        let end = match afterwards {
+            Afterwards::Removed => REAP,
+            Afterwards::Kept => CLOSE,
+        };
+        let shell = shell(root, &format!("{WAIT}{end}"))
             .stdin(Stdio::piped())
             .spawn()
             .map_err(|error| TestbedError::Program {
