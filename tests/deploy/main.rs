@@ -1,0 +1,197 @@
+//! The files in deploy/: that they hold, as far as this machine can tell. A check whose program is missing says `SKIPPED` and why.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn deploy(path: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    root.join("deploy").join(path)
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(deploy(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Runs a program that may not be there; `None` and a word about it where it is not.
+fn run(program: &str, arguments: &[&str], folder: &Path) -> Option<Output> {
+    match Command::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+    {
+        Ok(output) => Some(output),
+        Err(error) => {
+            eprintln!("SKIPPED: {program}: {error}");
+            None
+        }
+    }
+}
+
+fn assert_success(output: &Output, what: &str) {
+    let said =
+        [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said).into_owned());
+    assert!(output.status.success(), "{what}: {}", said.concat());
+}
+
+#[test]
+fn the_lanes_of_containers_and_of_kubernetes_hold() {
+    let surroundings = pglanes_config::Process::default();
+    let manifest = text("kubernetes/pglanes.yaml");
+    let (_, block) = manifest.split_once("lanes.yaml: |\n").unwrap();
+    let inside: String = block
+        .lines()
+        .take_while(|line| line.starts_with("    ") || line.is_empty())
+        .map(|line| format!("{}\n", line.get(4..).unwrap_or("")))
+        .collect();
+    // The cluster's authority is mounted there and not here.
+    let inside = inside.replace(
+        "sslmode=verify-ca&sslrootcert=/etc/cnpg/ca.crt",
+        "sslmode=require",
+    );
+    for (name, lanes) in [
+        ("kubernetes", inside),
+        ("docker", text("docker/lanes.yaml")),
+    ] {
+        let config = pglanes_config::parse(name, &lanes, &surroundings);
+        let config = config.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(config.throttles.len(), 2, "{name}");
+    }
+}
+
+/// Names of metrics of ours in a text, without what Prometheus adds to a histogram's.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (at, prefix) in text.match_indices("pglanes_") {
+        let rest = &text[at + prefix.len()..];
+        let name = rest
+            .split(|c: char| !(c.is_ascii_lowercase() || c == '_'))
+            .next()
+            .unwrap();
+        let name = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix))
+            .unwrap_or(name);
+        // `pglanes_test.yml` is a file.
+        if name != "test" {
+            names.insert(name.to_owned());
+        }
+    }
+    names
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
+    let sources = deploy("../crates/admin/src/metrics");
+    let known: String = fs::read_dir(sources)
+        .unwrap()
+        .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
+    for file in [
+        "prometheus/rules/pglanes.yml",
+        "prometheus/rules/pglanes_test.yml",
+        "grafana/dashboards/pglanes.json",
+    ] {
+        let asked = metrics_in(&text(file));
+        assert!(asked.len() > 10, "{file}: {asked:?}");
+        for name in asked {
+            assert!(
+                known.contains(&format!("\"{name}\"")),
+                "{file}: pglanes_{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_dashboard_is_json_whose_panels_do_not_overlap() {
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&text("grafana/dashboards/pglanes.json")).unwrap();
+    let number = |panel: &serde_json::Value, name: &str| panel["gridPos"][name].as_u64().unwrap();
+    let mut taken = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for x in 0..number(panel, "w") {
+            for y in 0..number(panel, "h") {
+                let place = (number(panel, "x") + x, number(panel, "y") + y);
+                assert!(
+                    place.0 < 24 && taken.insert(place),
+                    "{}: {place:?}",
+                    panel["title"]
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_alerts_hold_and_their_tests_pass() {
+    let folder = deploy("prometheus/rules");
+    for arguments in [
+        ["check", "rules", "pglanes.yml"],
+        ["test", "rules", "pglanes_test.yml"],
+    ] {
+        if let Some(output) = run("promtool", &arguments, &folder) {
+            assert_success(&output, "promtool");
+        }
+    }
+    let tested = text("prometheus/rules/pglanes_test.yml");
+    for line in text("prometheus/rules/pglanes.yml").lines() {
+        if let Some(name) = line.trim().strip_prefix("- alert: ") {
+            assert!(
+                tested.contains(&format!("alertname: {name}")),
+                "no test of {name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_prometheus_files_hold() {
+    for (folder, file) in [("prometheus", "prometheus.yml")] {
+        if let Some(output) = run("promtool", &["check", "config", file], &deploy(folder)) {
+            assert_success(&output, file);
+        }
+    }
+}
+
+#[test]
+fn the_launch_agent_is_a_property_list() {
+    let script = "import plistlib,sys; p=plistlib.load(open(sys.argv[1],'rb')); assert p['ProgramArguments'][1]=='serve'";
+    let agent = deploy("launchd/dev.pglanes.pglanes.plist");
+    let agent = agent.display().to_string();
+    if let Some(output) = run("python3", &["-c", script, &agent], &deploy("launchd")) {
+        assert_success(&output, "the launch agent");
+    }
+}
+
+#[test]
+fn the_unit_is_one_that_systemd_understands() {
+    let folder = std::env::temp_dir().join(format!("pglanes-unit-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    for name in ["pglanes.service", "pglanes.socket"] {
+        // The program is not installed where this is tested.
+        let unit = text(&format!("systemd/{name}")).replace("/usr/local/bin/pglanes", "/bin/true");
+        fs::write(folder.join(name), unit).unwrap();
+    }
+    let output = run(
+        "systemd-analyze",
+        &["verify", "./pglanes.service", "./pglanes.socket"],
+        &folder,
+    );
+    fs::remove_dir_all(&folder).unwrap();
+    if let Some(output) = output {
+        assert_success(&output, "systemd-analyze");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains("pglanes."), "{said}");
+    }
+}
+
+#[test]
+fn the_formula_is_ruby() {
+    if let Some(output) = run("ruby", &["-c", "pglanes.rb"], &deploy("homebrew")) {
+        assert_success(&output, "ruby");
+    }
+}
