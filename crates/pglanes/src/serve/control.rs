@@ -6,6 +6,7 @@ use pglanes_proxy::Handle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::ServeError;
+use super::notify::{self, Told};
 use super::reload::Reloader;
 use super::signals::{Asked, Signals};
 
@@ -73,6 +74,7 @@ impl Control {
         let grace = self.reloader.shutdown_grace();
         tracing::info!(?grace, "ending: transactions finish, nothing new begins");
         self.phase = Phase::Draining;
+        notify::tell(Told::Stopping);
         let told = timeout(END_AT_ONCE, self.handle.shutdown(grace)).await;
         told.map_err(|_| ServeError::Stuck)
     }

@@ -7,10 +7,12 @@
 //! - `credentials`: what the data path asks about passwords
 //! - `upstream`: whether PostgreSQL answers
 //! - `signals`: what the operating system tells us
+//! - `notify`: what systemd is told
 
 pub(crate) mod baselines;
 mod control;
 mod credentials;
+mod notify;
 mod reload;
 mod signals;
 mod upstream;
@@ -35,6 +37,7 @@ use crate::state::{State, StateError};
 use baselines::Keeper;
 use control::Control;
 use credentials::OverControl;
+use notify::Told;
 use reload::Reloader;
 use signals::Signals;
 
@@ -80,6 +83,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), ServeError> {
     let proxy = Proxy::start_with(config.clone(), Some(OverControl::new()))?;
     let (state, kept) = keeping(&config, &proxy)?;
     announce(&source, &config, &proxy, http.as_ref());
+    notify::tell(Told::Ready);
     let (status, of_status) = watch::channel(Status {
         upstream: Reachability::Untried,
         clients_limit: config.limits.clients,
