@@ -302,3 +302,113 @@ async fn what_is_set_or_left_open_nobody_finds() {
     }
     invariants(&proxy).await;
 }
+
+/// State, what undoes it by its name, inside transactions too, and how it is undone where nothing came of it.
+const UNDONE: &[(&str, &str, &str)] = &[
+    ("listen", "LISTEN here", "UNLISTEN here"),
+    ("listen", "LISTEN here", "BEGIN; UNLISTEN *; COMMIT"),
+    ("hold_cursor", CURSOR, "CLOSE mine"),
+    ("hold_cursor", CURSOR, "BEGIN; CLOSE mine; COMMIT"),
+    (
+        "advisory_lock",
+        "SELECT pg_advisory_lock(4711)",
+        "SELECT pg_advisory_unlock(4711)",
+    ),
+    ("sql_prepare", "PREPARE mine AS SELECT 1", "DEALLOCATE mine"),
+    (
+        "temporary_table",
+        "CREATE TEMP TABLE mine (a serial, b text)",
+        "DROP TABLE mine",
+    ),
+    ("role", "SET ROLE pg_monitor", "BEGIN; RESET ROLE; COMMIT"),
+];
+
+const CURSOR: &str = "DECLARE mine CURSOR WITH HOLD FOR SELECT generate_series(1, 9)";
+
+#[tokio::test]
+async fn what_undoes_the_last_of_a_sessions_state_unpins_it() {
+    for (reason, make, unmake) in UNDONE {
+        let swap = Swap::new().await;
+        let client = connect(&swap.proxy, "").await;
+        for _ in 0..3 {
+            soon(client.batch_execute(make)).await.unwrap();
+            assert_eq!(swap.proxy.pinned(reason), 1, "{make}");
+            let own = backend(&client).await;
+            soon(client.batch_execute(unmake)).await.unwrap();
+            // The server is asked behind the answer to that.
+            eventually(unmake, || async { swap.proxy.pinned(reason) == 0 }).await;
+            let elsewhere = swap.value_elsewhere(&client, &own, "SELECT 'handed on'");
+            assert_eq!(elsewhere.await, "handed on");
+        }
+        drop(client);
+        invariants(&swap.done()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_keeps_some_of_its_state_keeps_its_connection() {
+    for (reason, make, unmake) in [
+        ("listen", "LISTEN a; LISTEN b", "UNLISTEN a"),
+        (
+            "hold_cursor",
+            "DECLARE a CURSOR WITH HOLD FOR SELECT 1; DECLARE b CURSOR WITH HOLD FOR SELECT 1",
+            "CLOSE a",
+        ),
+        (
+            "advisory_lock",
+            "SELECT pg_advisory_lock(4711), pg_advisory_lock(4711)",
+            "SELECT pg_advisory_unlock(4711)",
+        ),
+        (
+            "temporary_table",
+            "CREATE TEMP TABLE a (); CREATE TEMP TABLE b ()",
+            "DROP TABLE a",
+        ),
+        (
+            "temporary_table",
+            "CREATE TEMP TABLE a ()",
+            "BEGIN; DROP TABLE a; ROLLBACK",
+        ),
+    ] {
+        let swap = Swap::new().await;
+        let client = connect(&swap.proxy, "").await;
+        soon(client.batch_execute(make)).await.unwrap();
+        let own = backend(&client).await;
+        soon(client.batch_execute(unmake)).await.unwrap();
+        // The look, asked behind the answer to that, comes before the answers to these.
+        for _ in 0..4 {
+            assert_eq!(backend(&client).await, own, "{unmake}");
+        }
+        assert_eq!(swap.proxy.pinned(reason), 1, "{unmake}");
+        drop(client);
+        invariants(&swap.done()).await;
+    }
+}
+
+#[tokio::test]
+async fn state_that_did_not_come_to_be_does_not_pin() {
+    for (reason, attempt) in [
+        ("temporary_table", "CREATE TEMP TABLE mine (a nonsense)"),
+        (
+            "temporary_table",
+            "BEGIN; CREATE TEMP TABLE mine (); ROLLBACK",
+        ),
+        (
+            "hold_cursor",
+            "BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 1; ROLLBACK",
+        ),
+        ("listen", "BEGIN; LISTEN here; ROLLBACK"),
+        ("role", "SET ROLE nobody_of_that_name"),
+    ] {
+        let swap = Swap::new().await;
+        let client = connect(&swap.proxy, "").await;
+        // Some fail, as they should.
+        let _ = soon(client.batch_execute(attempt)).await;
+        eventually(attempt, || async { swap.proxy.pinned(reason) == 0 }).await;
+        let own = backend(&client).await;
+        let elsewhere = swap.value_elsewhere(&client, &own, "SELECT 'handed on'");
+        assert_eq!(elsewhere.await, "handed on");
+        drop(client);
+        invariants(&swap.done()).await;
+    }
+}

@@ -14,6 +14,7 @@ use pglanes_wire::replies::Replies;
 
 use crate::meter::Meter;
 use crate::priority::{Backend, Kept};
+use crate::session::Pins;
 use crate::settings::Settings;
 use crate::stream::Stream;
 
@@ -110,6 +111,13 @@ pub(crate) enum OwnQuery {
         rows: Vec<(String, String)>,
         /// A row could not be read for certain.
         unreadable: bool,
+    },
+    /// The server was asked which state of the session is left.
+    Looking {
+        /// What was asked for.
+        doubted: Pins,
+        /// What of it is left; `None` before the answer.
+        left: Option<Pins>,
     },
 }
 
@@ -213,7 +221,8 @@ impl Server {
 
     /// Notes for who has a cancel to deliver which query of ours is outstanding.
     fn note_ours(&self) {
-        let after = |own: &OwnQuery| matches!(own, OwnQuery::Capturing { .. });
+        let after =
+            |own: &OwnQuery| matches!(own, OwnQuery::Capturing { .. } | OwnQuery::Looking { .. });
         let ours = if self.own.is_empty() {
             Ours::None
         } else if self.own.iter().all(after) {

@@ -137,7 +137,7 @@ fn write_name(sql: &mut String, name: &str) {
 
 /// An E'' literal, which reads the same whatever standard_conforming_strings says, and
 /// whichever client_encoding the session before has left.
-fn write_literal(sql: &mut String, value: &str) {
+pub(crate) fn write_literal(sql: &mut String, value: &str) {
     sql.push_str("E'");
     for character in value.chars() {
         match character {

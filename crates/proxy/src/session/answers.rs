@@ -11,6 +11,7 @@ use pglanes_wire::parameters::parse_parameter_status;
 use pglanes_wire::replies::Reply;
 
 use super::Session;
+use super::left::what_is_left;
 use super::relay::{Parting, Progress};
 use crate::hub::OWN_APPLICATION_NAME;
 use crate::server::{OwnQuery, Server};
@@ -280,6 +281,9 @@ impl Session {
                 Captured::Nothing => {}
                 Captured::Unreadable => *unreadable = true,
             },
+            (b'D', Some(OwnQuery::Looking { doubted, left })) => {
+                *left = what_is_left(*doubted, &frame[HEADER..]);
+            }
             (b'E', _) => {
                 server.dying |= ErrorFields::parse(&frame[HEADER..]).is_fatal();
                 *own_error = Some(frame.to_vec());

@@ -12,7 +12,7 @@
 //! - `answers`, `settle`: what the server says, and the end of a transaction
 //! - `stall`: clients that keep a server connection waiting
 //! - `orders`: what rules make it do
-//! - `pins`: session state that keeps the connection
+//! - `pins`, `left`: session state that keeps the connection, and whether it is still there
 //! - `channels`: LISTEN without a pin
 //! - `refuse`: errors in the proxy's own name
 
@@ -20,6 +20,7 @@ mod answers;
 mod begin;
 mod channels;
 mod lazily;
+mod left;
 mod link;
 mod names;
 mod orders;
@@ -56,8 +57,7 @@ use crate::settings::Settings;
 use crate::stream::{Stream, poll_flush};
 use channels::SharedChannels;
 use lazily::Block;
-use pins::Pins;
-pub(crate) use pins::Reason;
+pub(crate) use pins::{Pins, Reason};
 pub(crate) use refuse::NONE_LEFT;
 use settle::Work;
 use unnamed::Unnamed;

@@ -73,7 +73,7 @@ impl Pins {
         self.0 & (1 << reason as u8) != 0
     }
 
-    fn with(self, reason: Reason) -> Self {
+    pub(super) fn with(self, reason: Reason) -> Self {
         Self(self.0 | 1 << reason as u8)
     }
 
@@ -123,6 +123,42 @@ impl Pins {
             }
         }
         pins
+    }
+
+    /// What a text with these effects may have undone, wholly or in part: only the server knows. It counts inside a
+    /// transaction block too, for the server is asked when that is over.
+    pub(super) fn doubted_by(effects: Effects) -> Self {
+        let undoes = [
+            (Effects::UNLISTEN, Reason::Listen),
+            (Effects::UNLISTEN_ALL, Reason::Listen),
+            (Effects::CLOSE, Reason::HoldCursor),
+            (Effects::CLOSE_ALL, Reason::HoldCursor),
+            (Effects::ADVISORY_UNLOCK, Reason::AdvisoryLock),
+            (Effects::ADVISORY_UNLOCK_ALL, Reason::AdvisoryLock),
+            (Effects::SQL_DEALLOCATE, Reason::SqlPrepare),
+            (Effects::DEALLOCATE_ALL, Reason::SqlPrepare),
+            (Effects::DROP, Reason::TemporaryTable),
+            (Effects::DISCARD_TEMP, Reason::TemporaryTable),
+            (Effects::ROLE_RESET, Reason::Role),
+        ];
+        let mut pins = Self::default();
+        for (effect, reason) in undoes {
+            if effects.contains(effect) {
+                pins = pins.with(reason);
+            }
+        }
+        pins
+    }
+
+    /// Those that are among both.
+    pub(super) fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Each of them, in a fixed order.
+    pub(super) fn reasons(self) -> impl Iterator<Item = Reason> {
+        let all = Reason::ALL.into_iter();
+        all.filter(move |reason| self.contains(*reason))
     }
 
     pub(super) fn union(self, other: Self) -> Self {

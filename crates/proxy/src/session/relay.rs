@@ -147,7 +147,10 @@ impl Session {
         let must_end_first = |own: &OwnQuery| {
             matches!(
                 own,
-                OwnQuery::AdjustingFirst { .. } | OwnQuery::Capturing { .. } | OwnQuery::Aborting
+                OwnQuery::AdjustingFirst { .. }
+                    | OwnQuery::Capturing { .. }
+                    | OwnQuery::Looking { .. }
+                    | OwnQuery::Aborting
             )
         };
         let waits_for_ours = server.own.iter().any(must_end_first);

@@ -47,6 +47,8 @@ pub(super) struct Work {
     undoes: Effects,
     /// Pins made meanwhile: those hold, whatever else the same text undid.
     made: Pins,
+    /// Pins whose state may be gone: the server is asked when the transaction is over.
+    doubted: Pins,
     /// What was bound last, outside a transaction block: done once it is executed.
     bound: Effects,
     /// What was altered, and makes other connections out of date.
@@ -70,6 +72,10 @@ impl Work {
         self.altered.insert(effects.intersection(alters));
         self.commits |= effects.contains(Effects::COMMIT);
         self.made = self.made.union(Pins::made_by(effects));
+        self.doubted = self.doubted.union(Pins::doubted_by(effects));
+        if effects.intersects(Effects::ROLLBACK.union(Effects::SAVEPOINT_ROLLBACK)) {
+            self.doubted = self.doubted.union(self.made);
+        }
         self.forgets_prepared |=
             effects.intersects(Effects::DEALLOCATE_ALL.union(Effects::DISCARD_ALL));
         let resets = Effects::SETTINGS_RESET_ALL.union(Effects::DISCARD_ALL);
@@ -101,11 +107,17 @@ impl Work {
 
     /// A statement failed: nothing is known to have been undone.
     pub(super) fn failed(&mut self) {
+        self.doubted = self.doubted.union(self.made);
         self.undoes = Effects::NONE;
         self.bound = Effects::NONE;
         if self.settings == Touched::Reset {
             self.settings = Touched::Unknown;
         }
+    }
+
+    /// The server could not say what is left of these: it is asked again.
+    pub(super) fn doubt(&mut self, pins: Pins) {
+        self.doubted = self.doubted.union(pins);
     }
 
     pub(super) fn forgets_prepared(&self) -> bool {
@@ -198,6 +210,15 @@ impl Session {
         if !undoes.is_empty() {
             self.unpin_after(Pins::undone_by(undoes).minus(made));
         }
+        let doubted = std::mem::take(&mut self.work.doubted);
+        if !doubted.is_empty() && self.ask_what_is_left(server, doubted) {
+            return Progress::Going;
+        }
+        self.settle(server)
+    }
+
+    /// What a transaction did to pins is known: its settings are followed, unless the session keeps its connection.
+    fn settle(&mut self, server: &mut Server) -> Progress {
         if self.pins.is_empty() {
             match self.work.settings {
                 Touched::No => {}
@@ -304,6 +325,10 @@ impl Session {
                 self.cancel_what_follows(server, cancelled);
                 Ok(Progress::Going)
             }
+            OwnQuery::Looking { doubted, left } => {
+                self.looked(server, doubted, left);
+                Ok(self.settle(server))
+            }
             OwnQuery::Capturing {
                 unreadable: true, ..
             } => {
@@ -350,6 +375,10 @@ impl Session {
             // Its settings cannot be learned (a statement_timeout of next to nothing): the
             // session keeps the connection that has them.
             OwnQuery::Capturing { .. } => self.pin(Reason::CustomSetting),
+            OwnQuery::Looking { doubted, left } => {
+                self.looked(server, doubted, left);
+                return Ok(self.settle(server));
+            }
             OwnQuery::Renaming if met => {
                 server.own_error = None;
                 self.restore_name(server);

@@ -88,6 +88,10 @@ effects! {
     ALTER = 33;
     /// ALTER ROLE, USER or DATABASE: what sessions start with may change.
     DEFAULTS = 34;
+    /// CLOSE of one cursor.
+    CLOSE = 35;
+    /// DROP of anything but a database.
+    DROP = 36;
 }
 
 impl Effects {

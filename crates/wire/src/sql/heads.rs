@@ -245,9 +245,12 @@ impl Inspector<'_> {
     }
 
     fn close(&mut self) {
-        if self.next_is("all") {
-            self.effects |= Effects::CLOSE_ALL;
-        }
+        let all = self.next_is("all");
+        self.effects |= if all {
+            Effects::CLOSE_ALL
+        } else {
+            Effects::CLOSE
+        };
     }
 
     fn discard(&mut self) {
@@ -355,6 +358,7 @@ impl Inspector<'_> {
             self.effects |= Effects::DROP_DATABASE;
             StatementKind::DropDatabase
         } else {
+            self.effects |= Effects::DROP;
             StatementKind::Ddl
         }
     }

@@ -244,7 +244,7 @@ fn what_a_session_keeps_and_gives_back() {
         (Effects::NONE, "DECLARE c CURSOR FOR SELECT 1"),
         (Effects::NONE, "DECLARE c CURSOR WITHOUT HOLD FOR SELECT 1"),
         (Effects::CLOSE_ALL, "CLOSE ALL"),
-        (Effects::NONE, "CLOSE c"),
+        (Effects::CLOSE, "CLOSE c"),
         (Effects::LOAD, "LOAD 'x'"),
         (Effects::SQL_PREPARE, "PREPARE p (int) AS SELECT $1"),
         (Effects::SQL_PREPARE, "PREPARE transaction AS SELECT 1"),
@@ -272,6 +272,7 @@ fn what_a_session_keeps_and_gives_back() {
         (Effects::DISCARD_PLANS, "DISCARD PLANS"),
         (Effects::DISCARD_SEQUENCES, "DISCARD SEQUENCES"),
         (Effects::DROP_DATABASE, "DROP DATABASE d"),
+        (Effects::DROP, "DROP TABLE IF EXISTS a, b"),
         (Effects::CREATE_DATABASE, "CREATE DATABASE d"),
         (Effects::COPY, "COPY t TO STDOUT"),
     ] {
