@@ -1,6 +1,6 @@
 //! Prepared statements, by name and without, while server connections change hands.
 
-use pglanes_tests::{Proxy, Raw, Script, connect, invariants, soon, tags};
+use pglanes_tests::{Proxy, Raw, Script, connect, eventually, invariants, soon, tags};
 
 /// More than a server connection keeps (500).
 const MANY: usize = 1200;
@@ -203,5 +203,71 @@ async fn a_drivers_statements_survive_a_change_of_server_connection() {
     }
     assert_eq!(backends.len(), 2, "it stayed on one connection");
     drop((one, two, twice));
+    invariants(&proxy).await;
+}
+
+#[tokio::test]
+async fn what_the_pool_has_taken_is_prepared_without_a_slot() {
+    let proxy = Proxy::with_slots(1).run().await;
+    let prepare = |name: &str, sql: &str| Script::new().parse(name, sql).sync();
+    let there = [("user", "postgres"), ("database", "postgres")];
+    let (mut elsewhere, _) = Raw::login(&proxy, &there).await;
+    let mut holder = Raw::ready(&proxy).await;
+    holder.ask(&prepare("first", "SELECT $1 || '!'")).await;
+    holder.query("BEGIN").await;
+    // Its only server connection is taken, and the answer is known.
+    let mut other = Raw::ready(&proxy).await;
+    for name in ["a", "b"] {
+        let answers = other.ask(&prepare(name, "SELECT $1 || '!'")).await;
+        assert_eq!(tags(&answers), "1Z", "{name}");
+    }
+    // What nobody has prepared, or nobody of this database, waits; a name that is taken is not ours to refuse.
+    elsewhere.say(&prepare("a", "SELECT $1 || '!'")).await;
+    let mut third = Raw::ready(&proxy).await;
+    third.say(&prepare("a", "SELECT $1 || '?'")).await;
+    other.say(&prepare("a", "SELECT $1 || '!'")).await;
+    eventually("those wait", || async {
+        proxy.view().await.scheduler.waiting == 3
+    })
+    .await;
+    holder.query("COMMIT").await;
+    assert_eq!(tags(&elsewhere.until_ready().await), "1Z");
+    assert_eq!(tags(&third.until_ready().await), "1Z");
+    let refused = other.until_ready().await;
+    assert_eq!(refused[0].sqlstate(), "42P05");
+    for name in ["a", "b"] {
+        let answers = other
+            .ask(&Script::new().run_prepared(name, &["x"]).sync())
+            .await;
+        assert!(
+            answers
+                .iter()
+                .any(|answer| answer.tag == b'D' && answer.value() == "x!")
+        );
+    }
+    drop((holder, other, third, elsewhere));
+    invariants(&proxy).await;
+}
+
+#[tokio::test]
+async fn what_changed_since_it_was_prepared_is_an_error_of_its_first_use() {
+    let proxy = Proxy::with_slots(1).run().await;
+    let prepare = Script::new().parse("mine", "SELECT * FROM going").sync();
+    let mut client = Raw::ready(&proxy).await;
+    client.query("CREATE TABLE going (a int)").await;
+    client.ask(&prepare).await;
+    client.query("DROP TABLE going").await;
+    let mut other = Raw::ready(&proxy).await;
+    assert_eq!(tags(&other.ask(&prepare).await), "1Z");
+    let answers = other
+        .ask(&Script::new().run_prepared("mine", &[]).sync())
+        .await;
+    assert_eq!(answers[0].sqlstate(), "42P01");
+    other.query("CREATE TABLE going (a int)").await;
+    let answers = other
+        .ask(&Script::new().run_prepared("mine", &[]).sync())
+        .await;
+    assert!(!tags(&answers).contains('E'), "{answers:?}");
+    drop((client, other));
     invariants(&proxy).await;
 }

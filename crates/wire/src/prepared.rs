@@ -34,9 +34,21 @@ pub struct Statement {
     pub inspection: Inspection,
     /// It has been parsed before, by anybody: worth keeping where that is an option.
     seen: Cell<bool>,
+    /// The pool, by a number of the caller's, in which a server last took its Parse.
+    taken_in: Cell<Option<u32>>,
 }
 
 impl Statement {
+    /// A server of this pool has taken its Parse.
+    pub fn note_taken(&self, pool: u32) {
+        self.taken_in.set(Some(pool));
+    }
+
+    /// Whether that pool is known to take its Parse. Of several pools only the last is remembered.
+    pub fn was_taken(&self, pool: u32) -> bool {
+        self.taken_in.get() == Some(pool)
+    }
+
     /// Whether this is not the first time; from now on it is not.
     pub fn seen_before(&self) -> bool {
         self.seen.replace(true)
@@ -107,10 +119,17 @@ impl<S: BuildHasher> StatementCache<S> {
             content: content.into(),
             inspection: inspect(text),
             seen: Cell::new(false),
+            taken_in: Cell::new(None),
         });
         self.next += 1;
         self.statements.insert(ByContent(Rc::clone(&statement)));
         statement
+    }
+
+    /// The statement with this content, if it is known.
+    pub fn find(&self, content: &[u8]) -> Option<Rc<Statement>> {
+        let found = self.statements.get(content);
+        found.map(|found| Rc::clone(&found.0))
     }
 
     /// Statements held now.
@@ -186,9 +205,12 @@ impl<S: BuildHasher> ClientStatements<S> {
         self.unconfirmed.push_back((name.into(), self.givings));
     }
 
-    /// The oldest unconfirmed name was answered.
-    pub fn confirm(&mut self) {
-        self.unconfirmed.pop_front();
+    /// The oldest unconfirmed name was answered. Returns its statement, unless the name has another meaning by now.
+    pub fn confirm(&mut self) -> Option<&Statement> {
+        let (name, giving) = self.unconfirmed.pop_front()?;
+        let named = self.names.get(&name);
+        let named = named.filter(|named| named.giving == giving);
+        named.map(|named| &*named.statement)
     }
 
     /// The oldest unconfirmed name never came to be.
@@ -460,6 +482,22 @@ mod tests {
         assert!(client.get(b"new").is_some());
         client.undo();
         assert!(client.is_empty());
+    }
+
+    #[test]
+    fn what_a_pool_has_taken_is_known_of_that_pool_alone() {
+        let mut cache = StatementCache::new(4, Fixed::default());
+        let mut client = ClientStatements::<Fixed>::default();
+        client.give(b"n", cache.intern(b"SELECT 1\0\0\0"));
+        assert!(cache.find(b"SELECT 2\0\0\0").is_none());
+        let statement = cache.find(b"SELECT 1\0\0\0").expect("it was interned");
+        assert!(!statement.was_taken(7));
+        client.confirm().expect("the name holds").note_taken(7);
+        assert!(statement.was_taken(7) && !statement.was_taken(8));
+        // A name that was given anew before its answer says nothing of the first statement.
+        client.give(b"m", cache.intern(b"SELECT 3\0\0\0"));
+        client.close(b"m");
+        assert!(client.confirm().is_none());
     }
 
     #[test]

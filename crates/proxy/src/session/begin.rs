@@ -156,7 +156,8 @@ impl Session {
                     if !whole && (header.total <= limit || rest.len() < LOOKED_AT) {
                         return (First::More, at);
                     }
-                    if whole && self.answer_block(header, rest) {
+                    if whole && (self.answer_block(header, rest) || self.answer_parse(header, rest))
+                    {
                         at += header.total;
                         continue;
                     }

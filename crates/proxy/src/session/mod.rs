@@ -6,7 +6,7 @@
 //! future: between transactions it owns no buffer, and what it reads goes out from the
 //! buffer it was read into.
 //!
-//! - `begin`, `lazily`: the first message of a transaction, while there is no server connection
+//! - `begin`, `lazily`, `ahead`: the first message of a transaction, while there is no server connection
 //! - `relay`: both directions while there is one
 //! - `requests`, `statements`, `unnamed`, `names`, `sequences`: what the client says
 //! - `answers`, `settle`: what the server says, and the end of a transaction
@@ -16,6 +16,7 @@
 //! - `channels`: LISTEN without a pin
 //! - `refuse`: errors in the proxy's own name
 
+mod ahead;
 mod answers;
 mod begin;
 mod channels;

@@ -298,7 +298,9 @@ impl Session {
 
     pub(super) fn name_confirmed(&mut self) {
         if let Some(names) = &mut self.statements {
-            names.confirm();
+            if let Some(statement) = names.confirm() {
+                statement.note_taken(self.identity.pool.0);
+            }
         }
     }
 
