@@ -1,9 +1,10 @@
 """psycopg 3 with its defaults: autoprepared statements, pipelines, cursors, COPY, LISTEN; threads and asyncio."""
 
 import asyncio
-import threading
 
 import psycopg
+
+from together import together
 
 CLIENTS = 8
 MORE_THAN_A_CONNECTION_KEEPS = 520
@@ -101,30 +102,32 @@ async def asynchronously() -> None:
             for n in range(30):
                 cursor = await connection.execute("SELECT %s::int, %s::int", (me, n))
                 assert await cursor.fetchone() == (me, n)
+        async with await psycopg.AsyncConnection.connect() as connection:
+            async with connection.cursor(name="named") as cursor:
+                await cursor.execute("SELECT generate_series(1, 250), %s::int", (me,))
+                assert [row async for row in cursor] == [(n, me) for n in range(1, 251)]
+            async with connection.pipeline():
+                cursors = [await connection.execute("SELECT %s::int * %s::int", (me, n)) for n in range(20)]
+                assert [(await cursor.fetchone())[0] for cursor in cursors] == [me * n for n in range(20)]
+            async with connection.cursor().copy("COPY noted FROM STDIN") as copy:
+                for n in range(100):
+                    await copy.write_row((n, f"async {me}"))
+            copied = "SELECT a FROM noted WHERE b = %s ORDER BY a"
+            async with connection.cursor().copy(f"COPY ({copied}) TO STDOUT", (f"async {me}",)) as copy:
+                copy.set_types(["int4"])
+                assert [row[0] async for row in copy.rows()] == list(range(100))
+            try:
+                await connection.execute("SELECT 1/0")
+            except psycopg.errors.DivisionByZero:
+                await connection.rollback()
 
+    async with await psycopg.AsyncConnection.connect(autocommit=True) as connection:
+        await connection.execute("CREATE TABLE noted (a int, b text)")
     await asyncio.gather(*(one(me) for me in range(CLIENTS)))
 
 
-def together(work) -> None:
-    failures = []
-
-    def guarded(me: int) -> None:
-        try:
-            work(me)
-        except BaseException as failure:  # to be raised where it is seen
-            failures.append(failure)
-
-    threads = [threading.Thread(target=guarded, args=(me,)) for me in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-
-
 for work in (prepares, autoprepares, pipelines, cursors_and_copy):
-    together(work)
+    together(work, CLIENTS)
 keeps_more_than_500()
 listens()
 asyncio.run(asynchronously())

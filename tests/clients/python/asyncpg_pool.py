@@ -47,6 +47,34 @@ async def copies(pool: asyncpg.Pool) -> None:
         assert out == b"1999\t1999\n", out
 
 
+async def types(pool: asyncpg.Pool, me: int) -> None:
+    """Types of the database's own, which asyncpg asks the catalogue about, with settings of its own meanwhile."""
+    async with pool.acquire() as connection:
+        await connection.execute(f"CREATE TYPE pair{me} AS (a int, b text); CREATE DOMAIN short{me} AS varchar(9)")
+        row = await connection.fetchrow(f"SELECT (1, 'x')::pair{me} AS p, ARRAY[(2, 'y')]::pair{me}[] AS ps, 'z'::short{me} AS d")
+        assert tuple(row["p"]) == (1, "x") and tuple(row["ps"][0]) == (2, "y") and row["d"] == "z", row
+        await connection.set_type_codec("jsonb", encoder=str, decoder=lambda text: ("decoded", text), schema="pg_catalog")
+        assert await connection.fetchval("SELECT '1'::jsonb") == ("decoded", "1")
+        await connection.reset_type_codec("jsonb", schema="pg_catalog")
+        span = await connection.fetchval("SELECT '[2024-01-01, 2024-02-01)'::daterange")
+        assert span.upper.month == 2, span
+
+
+async def leaves_state(pool: asyncpg.Pool, me: int) -> None:
+    """What a release has to undo: a lock, a held cursor, a setting."""
+    for _ in range(10):
+        async with pool.acquire() as connection:
+            await connection.execute("SELECT pg_advisory_lock($1)", me)
+            await connection.execute("DECLARE held CURSOR WITH HOLD FOR SELECT 1")
+            await connection.execute("SET search_path = nowhere")
+        async with pool.acquire() as connection:
+            # It would be this one's already, or somebody else's for ever.
+            assert await connection.fetchval("SELECT pg_try_advisory_lock($1)", me)
+            assert await connection.fetchval("SELECT pg_advisory_unlock($1)", me)
+            assert not await connection.fetchval("SELECT pg_advisory_unlock($1)", me)
+            assert await connection.fetchval("SHOW search_path") == '"$user", public'
+
+
 async def listens(pool: asyncpg.Pool) -> None:
     heard = asyncio.get_running_loop().create_future()
     async with pool.acquire() as listener:
@@ -65,6 +93,8 @@ async def main() -> None:
         await pool.execute("CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE TABLE log (tag int, n int)")
         await asyncio.gather(*(life(pool, me) for me in range(CLIENTS)))
         assert await pool.fetchval("SELECT count(*) FROM log") == CLIENTS * 15 * 10
+        await asyncio.gather(*(types(pool, me) for me in range(CLIENTS)))
+        await asyncio.gather(*(leaves_state(pool, me) for me in range(CLIENTS)))
         await changes_a_table(pool)
         await copies(pool)
         await listens(pool)

@@ -1,12 +1,19 @@
-//! The programs that come with PostgreSQL, through the proxy, with default settings: dumps and restores, maintenance, and psql
-//! with what a person does in it.
+//! The programs that come with PostgreSQL, through the proxy, with default settings: dumps and restores and maintenance here, psql
+//! with what a person does in it, and pgbench.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+mod pgbench;
+mod psql;
 
-use pglanes_tests::{LIMIT, Output, Proxy, Target, eventually, invariants, psql, run, soon, value};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use pglanes_tests::{LIMIT, Output, Proxy, Target, invariants, run, value};
+
+/// How long a program may take that has much to do.
+const LONGEST: Duration = Duration::from_secs(90);
 
 /// What is dumped: each kind of object that a dump asks the catalogue about in a way of its own.
 const SCHEMA: &str = "
@@ -53,7 +60,7 @@ impl Drop for Folder {
 fn command(proxy: &Proxy, target: &impl Target, name: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(proxy.pg().server().bin_dir().join(name));
     command
-        .args(["-h", "127.0.0.1", "-U", "postgres", "-w"])
+        .args(["-h", "127.0.0.1", "-U", "postgres"])
         .args(["-p", &target.address().port().to_string()])
         .args(arguments);
     command
@@ -191,155 +198,5 @@ async fn vacuumdb_and_reindexdb_do_their_work() {
         "100"
     );
     drop(client);
-    invariants(&proxy).await;
-}
-
-#[tokio::test]
-async fn psql_describes_what_is_there() {
-    let proxy = filled().await;
-    for (command, wanted) in [
-        ("\\d", "people"),
-        ("\\d+ people", "people_id_seq"),
-        ("\\dt+", "notes_1"),
-        ("\\di", "people_pkey"),
-        ("\\df twice", "twice"),
-        ("\\dT+ mood", "not so well"),
-        ("\\dv", "well"),
-        ("\\dx", "vector"),
-        ("\\du", "postgres"),
-        ("\\l", "template0"),
-        ("\\sf twice", "SELECT a * 2"),
-        ("\\dconfig work_mem", "work_mem"),
-        ("\\conninfo", "127.0.0.1"),
-        ("SELECT 1 AS one \\gdesc", "integer"),
-        ("SELECT 'a' AS made \\gset\n\\echo got :made", "got a"),
-    ] {
-        let folder = Folder::new("describe");
-        let file = folder.path("script");
-        std::fs::write(&file, command).unwrap();
-        let output = psql(&proxy, "a person", &["-f", &file]).await;
-        assert!(
-            output.succeeded && output.stdout.contains(wanted),
-            "{command}: {output:?}"
-        );
-    }
-    invariants(&proxy).await;
-}
-
-#[tokio::test]
-async fn psql_copies_in_and_out_of_files() {
-    let proxy = filled().await;
-    let folder = Folder::new("copy");
-    let file = folder.path("people.csv");
-    let out = format!("\\copy people TO '{file}' CSV HEADER");
-    let back = format!("\\copy again FROM '{file}' CSV HEADER");
-    let arguments = [
-        "-c",
-        &out,
-        "-c",
-        "CREATE TABLE again (LIKE people)",
-        "-c",
-        &back,
-        "-c",
-        "SELECT count(*) FROM again",
-    ];
-    let output = psql(&proxy, "a person", &arguments).await;
-    assert!(output.succeeded, "{output:?}");
-    assert_eq!(output.stdout, "COPY 500\nCREATE TABLE\nCOPY 500\n500");
-    // A file with a wrong line: the error names the line, and the session goes on.
-    std::fs::write(&file, "1,ok,well,\nnonsense\n").unwrap();
-    let back = format!("\\copy again FROM '{file}' CSV");
-    let output = psql(&proxy, "a person", &["-c", &back]).await;
-    assert!(
-        !output.succeeded && output.stderr.contains("line 2"),
-        "{output:?}"
-    );
-    invariants(&proxy).await;
-}
-
-#[tokio::test]
-async fn psql_watches_a_query() {
-    let proxy = filled().await;
-    let folder = Folder::new("watch");
-    let file = folder.path("script");
-    // The third look ends it with an error: versions before 16 cannot be told how often to look.
-    std::fs::write(
-        &file,
-        "CREATE SEQUENCE looks;\nSELECT 'look', 1 / (3 - nextval('looks')) \\watch 0.05\n",
-    )
-    .unwrap();
-    let output = psql(&proxy, "a person", &["-f", &file]).await;
-    assert_eq!(output.stdout.matches("look|").count(), 2, "{output:?}");
-    assert!(output.stderr.contains("division by zero"), "{output:?}");
-    invariants(&proxy).await;
-}
-
-/// psql, running on while the test does other things. Killed if the test fails.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has usually ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts psql and lets it run.
-fn interactive(proxy: &Proxy, arguments: &[&str]) -> Running {
-    let mut person = command(proxy, proxy, "psql", arguments);
-    person.stdin(Stdio::null()).stdout(Stdio::null());
-    Running(person.stderr(Stdio::piped()).spawn().unwrap())
-}
-
-/// Says Ctrl-C to it; gives what it says to that until it ends.
-async fn interrupted(mut person: Running) -> String {
-    let mut interrupt = Command::new("kill");
-    interrupt.args(["-INT", &person.0.id().to_string()]);
-    assert!(run(interrupt, LIMIT).await.succeeded);
-    let mut stderr = person.0.stderr.take().unwrap();
-    let said = tokio::task::spawn_blocking(move || {
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut stderr, &mut text).unwrap();
-        text
-    });
-    soon(said).await.unwrap()
-}
-
-#[tokio::test]
-async fn a_persons_ctrl_c_cancels_the_query() {
-    let proxy = filled().await;
-    let arguments = ["-XAt", "-d", proxy.database(), "-c", "SELECT pg_sleep(600)"];
-    let person = interactive(&proxy, &arguments);
-    let direct = proxy.pg().direct().await;
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
-    eventually("psql's query runs", || async {
-        value(&direct, sql).await == "1"
-    })
-    .await;
-    let said = interrupted(person).await;
-    assert!(
-        said.contains("canceling statement due to user request"),
-        "{said}"
-    );
-    assert_eq!(proxy.metrics().cancels_forwarded.get(), 1);
-    invariants(&proxy).await;
-}
-
-#[tokio::test]
-async fn a_ctrl_c_while_waiting_for_a_slot_leaves_the_queue() {
-    let proxy = Proxy::with_slots(1).run().await;
-    let holding = pglanes_tests::connect(&proxy, "").await;
-    holding.batch_execute("BEGIN").await.unwrap();
-    let arguments = ["-XAt", "-d", proxy.database(), "-c", "SELECT 1"];
-    let person = interactive(&proxy, &arguments);
-    eventually("psql waits", || async {
-        proxy.view().await.scheduler.waiting == 1
-    })
-    .await;
-    let said = interrupted(person).await;
-    assert!(said.contains("while it waited for a slot"), "{said}");
-    holding.batch_execute("COMMIT").await.unwrap();
-    drop(holding);
     invariants(&proxy).await;
 }

@@ -1,10 +1,11 @@
 """psycopg2 with its defaults, on libpq: transactions, server-side cursors, COPY, settings, its own reset."""
 
 import io
-import threading
 
 import psycopg2
 import psycopg2.extras
+
+from together import together
 
 CLIENTS = 8
 
@@ -44,21 +45,5 @@ def life(me: int) -> None:
     connection.close()
 
 
-failures = []
-
-
-def guarded(me: int) -> None:
-    try:
-        life(me)
-    except BaseException as failure:  # to be raised where it is seen
-        failures.append(failure)
-
-
-threads = [threading.Thread(target=guarded, args=(me,)) for me in range(CLIENTS)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-if failures:
-    raise failures[0]
+together(life, CLIENTS)
 print("lived")
