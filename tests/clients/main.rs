@@ -38,9 +38,9 @@ fn main() {
         trial("dbd_pg", dbd_pg),
         trial("ruby_pg", ruby_pg),
         trial("libpq_pipelines", libpq_pipelines),
-        trial("tokio_postgres", rust::tokio_postgres::tokio_postgres),
-        trial("sqlx", rust::sqlx::sqlx),
-        trial("diesel", rust::diesel::diesel),
+        trial("tokio_postgres", tokio_postgres),
+        trial("sqlx", sqlx),
+        trial("diesel", diesel),
     ];
     let conclusion = libtest_mimic::run(&arguments, clients);
     if !list {
@@ -129,4 +129,16 @@ async fn ruby_pg() -> Result<(), Skipped> {
 
 async fn libpq_pipelines() -> Result<(), Skipped> {
     life::of(runtimes::c("pipelines.c").await?).await
+}
+
+async fn tokio_postgres() -> Result<(), Skipped> {
+    rust::tokio_postgres::lives().await
+}
+
+async fn sqlx() -> Result<(), Skipped> {
+    rust::sqlx::lives().await
+}
+
+async fn diesel() -> Result<(), Skipped> {
+    rust::diesel::lives().await
 }

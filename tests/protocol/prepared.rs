@@ -221,6 +221,10 @@ async fn what_the_pool_has_taken_is_prepared_without_a_slot() {
         let answers = other.ask(&prepare(name, "SELECT $1 || '!'")).await;
         assert_eq!(tags(&answers), "1Z", "{name}");
     }
+    let several = Script::new()
+        .parse("c", "SELECT $1 || '!'")
+        .parse("d", "SELECT $1 || '!'");
+    assert_eq!(tags(&other.ask(&several.sync()).await), "11Z");
     // What nobody has prepared, or nobody of this database, waits; a name that is taken is not ours to refuse.
     elsewhere.say(&prepare("a", "SELECT $1 || '!'")).await;
     let mut third = Raw::ready(&proxy).await;
@@ -235,7 +239,7 @@ async fn what_the_pool_has_taken_is_prepared_without_a_slot() {
     assert_eq!(tags(&third.until_ready().await), "1Z");
     let refused = other.until_ready().await;
     assert_eq!(refused[0].sqlstate(), "42P05");
-    for name in ["a", "b"] {
+    for name in ["a", "b", "c", "d"] {
         let answers = other
             .ask(&Script::new().run_prepared(name, &["x"]).sync())
             .await;
@@ -245,6 +249,15 @@ async fn what_the_pool_has_taken_is_prepared_without_a_slot() {
                 .any(|answer| answer.tag == b'D' && answer.value() == "x!")
         );
     }
+    // All or none: one that is not known goes to a server, and so do those beside it, and a name that is given twice.
+    let mixed = Script::new()
+        .parse("e", "SELECT $1 || '!'")
+        .parse("f", "SELECT $1 || '#'");
+    assert_eq!(tags(&other.ask(&mixed.sync()).await), "11Z");
+    let twice = Script::new()
+        .parse("g", "SELECT $1 || '!'")
+        .parse("g", "SELECT $1 || '!'");
+    assert_eq!(tags(&other.ask(&twice.sync()).await), "1EZ");
     drop((holder, other, third, elsewhere));
     invariants(&proxy).await;
 }

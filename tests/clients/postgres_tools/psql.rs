@@ -185,6 +185,15 @@ async fn psql_keeps_its_session() {
             "DO $$ BEGIN RAISE NOTICE 'seen %', 1; RAISE WARNING 'and this'; END $$;",
             "NOTICE:  seen 1",
         ),
+    ];
+    says_the_same(&proxy, &scripts).await;
+    invariants(&proxy).await;
+}
+
+#[tokio::test]
+async fn psql_goes_elsewhere_and_carries_things() {
+    let proxy = filled().await;
+    let scripts = [
         (
             "\\c postgres\nSELECT current_database();\n\\c - postgres\nSELECT current_user;",
             "You are now connected",

@@ -40,7 +40,7 @@ struct Person {
     tags: Vec<String>,
 }
 
-pub(crate) async fn diesel() -> Result<(), Skipped> {
+pub(crate) async fn lives() -> Result<(), Skipped> {
     let proxy = life::proxy().await;
     let url = url(&proxy);
     let mut client = AsyncPgConnection::establish(&url).await.unwrap();

@@ -10,7 +10,7 @@ use super::{CLIENTS, TURNS, together, url};
 use crate::life;
 use crate::runtimes::Skipped;
 
-pub(crate) async fn sqlx() -> Result<(), Skipped> {
+pub(crate) async fn lives() -> Result<(), Skipped> {
     let proxy = life::proxy().await;
     let options = PgPoolOptions::new().min_connections(2).max_connections(6);
     let pool = options.connect(&url(&proxy)).await.unwrap();

@@ -9,7 +9,7 @@ use super::{TURNS, together};
 use crate::life;
 use crate::runtimes::Skipped;
 
-pub(crate) async fn tokio_postgres() -> Result<(), Skipped> {
+pub(crate) async fn lives() -> Result<(), Skipped> {
     let proxy = life::proxy().await;
     let client = connect(&proxy, "").await;
     let tables = "CREATE TYPE mood AS ENUM ('well', 'unwell');

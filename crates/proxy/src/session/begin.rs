@@ -156,9 +156,13 @@ impl Session {
                     if !whole && (header.total <= limit || rest.len() < LOOKED_AT) {
                         return (First::More, at);
                     }
-                    if whole && (self.answer_block(header, rest) || self.answer_parse(header, rest))
-                    {
+                    if whole && self.answer_block(header, rest) {
                         at += header.total;
+                        continue;
+                    }
+                    let answered = self.answer_parses(header, rest);
+                    if answered > 0 {
+                        at += answered;
                         continue;
                     }
                     let body = &rest[HEADER..header.total.min(rest.len())];

@@ -297,10 +297,9 @@ impl Session {
     }
 
     pub(super) fn name_confirmed(&mut self) {
-        if let Some(names) = &mut self.statements {
-            if let Some(statement) = names.confirm() {
-                statement.note_taken(self.identity.pool.0);
-            }
+        let names = self.statements.as_mut();
+        if let Some(statement) = names.and_then(|names| names.confirm()) {
+            statement.note_taken(self.identity.pool.0);
         }
     }
 
