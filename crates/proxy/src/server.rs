@@ -153,8 +153,6 @@ pub(crate) struct Server {
     /// The session whose unnamed statement lies here (its process id), [`NO_UNNAMED`] or
     /// [`UNKNOWN_UNNAMED`].
     pub(crate) unnamed_of: i32,
-    /// The hub's count of changed plans when what is prepared here was last known to be good.
-    pub(crate) plans: u32,
     /// The hub's count of changed defaults when it was opened.
     pub(crate) defaults: u32,
     /// What the transaction has returned so far.

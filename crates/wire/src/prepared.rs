@@ -126,6 +126,14 @@ impl<S: BuildHasher> StatementCache<S> {
         statement
     }
 
+    /// Something that plans depend on was changed: whoever prepares a known content from now on gets a statement of another
+    /// identity, so that it is prepared anew. Names given before keep theirs, and are answered for the plans they have: what
+    /// their clients were told of their rows would not hold for others.
+    pub fn renew(&mut self) {
+        self.statements.clear();
+        self.sweep_at = self.limit;
+    }
+
     /// The statement with this content, if it is known.
     pub fn find(&self, content: &[u8]) -> Option<Rc<Statement>> {
         let found = self.statements.get(content);
@@ -456,6 +464,19 @@ mod tests {
         assert_eq!(cache.intern(b"SELECT $1\0\0\0").id, one.id);
         assert_ne!(cache.intern(b"SELECT $1\0\0\x01\0\0\0\x17").id, one.id);
         assert_eq!(one.text(), b"SELECT $1");
+    }
+
+    #[test]
+    fn a_renewed_cache_prepares_anew_and_leaves_names_their_statements() {
+        let mut cache = StatementCache::new(4, Fixed::default());
+        let mut client = ClientStatements::<Fixed>::default();
+        let old = cache.intern(b"SELECT * FROM t\0\0\0");
+        client.give(b"n", Rc::clone(&old));
+        cache.renew();
+        assert!(cache.find(b"SELECT * FROM t\0\0\0").is_none());
+        let new = cache.intern(b"SELECT * FROM t\0\0\0");
+        assert_ne!(new.id, old.id);
+        assert_eq!(client.get(b"n").map(|named| named.id), Some(old.id));
     }
 
     #[test]

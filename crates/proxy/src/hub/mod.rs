@@ -109,12 +109,9 @@ pub(crate) struct Hub {
     /// Logins not finished.
     pub(crate) logins_in_flight: Cell<u32>,
     pub(crate) phase: Cell<Phase>,
-    /// How often what is prepared anywhere may have got out of date: connections that have
-    /// seen fewer forget what they have.
-    pub(crate) plans: Cell<u32>,
     /// How often what sessions start with may have changed: older connections are not used again.
     pub(crate) defaults: Cell<u32>,
-    /// When a failed plan last made all connections forget theirs.
+    /// When a failed plan last made statements be prepared anew.
     plans_doubted: Cell<Option<Time>>,
     live: RefCell<Rc<Live>>,
     /// What handshakes work with; replaced when lanes.yaml or a certificate's file changes.
@@ -168,7 +165,6 @@ impl Hub {
             cancels_in_flight: Cell::new(0),
             logins_in_flight: Cell::new(0),
             phase: Cell::new(Phase::Running),
-            plans: Cell::new(0),
             defaults: Cell::new(0),
             plans_doubted: Cell::new(None),
             live: RefCell::new(Rc::new(live)),

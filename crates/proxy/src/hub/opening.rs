@@ -223,7 +223,6 @@ impl Hub {
             own: VecDeque::new(),
             own_error: None,
             unnamed_of: NO_UNNAMED,
-            plans: self.plans.get(),
             defaults: self.defaults.get(),
             last_session: 0,
             sequences_are_ours: false,

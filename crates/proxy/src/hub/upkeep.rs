@@ -14,7 +14,7 @@ use crate::server::Health;
 /// Alias uses remembered as logged; beyond that each is logged.
 const MOST_ALIASES_REMEMBERED: usize = 1000;
 
-/// How often failed plans make all connections forget theirs.
+/// How often failed plans make statements be prepared anew.
 const PLANS_DOUBTED_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long a session that has ended waits for its client to take the last words.
@@ -33,9 +33,10 @@ impl AliasLog {
 }
 
 impl Hub {
-    /// Something was altered: every connection forgets what it has prepared.
+    /// Something was altered: what is prepared from now on is prepared anew. Names that were given before keep their plans,
+    /// and PostgreSQL says itself when those no longer hold.
     pub(crate) fn change_plans(&self) {
-        self.plans.set(self.plans.get().wrapping_add(1));
+        self.statements.borrow_mut().renew();
     }
 
     /// A role or a database was altered: what its sessions start with is another from now on, for

@@ -214,18 +214,15 @@ impl Session {
         self.undo_prepared(server);
         self.hub.metrics.lane(server.lane).errors.add(1);
         match fields.sqlstate() {
-            // "cached plan must not change result type": whatever was prepared here may
-            // be out of date, and is prepared anew when next used. Never retried: the
-            // transaction may have done things.
+            // "cached plan must not change result type": what is prepared from now on is
+            // prepared anew. The name that was bound goes on failing so, as by the server: its client
+            // was told of other rows. Never retried: the transaction may have done things.
             Some("0A000")
                 if fields
                     .message()
                     .is_some_and(|text| text.contains("cached plan")) =>
             {
-                server.statements.forget_all();
                 self.hub.doubt_plans();
-                // This connection has given up its names, and deallocates them when it next can.
-                server.plans = self.hub.plans.get().wrapping_sub(1);
                 None
             }
             Some("57014") => {

@@ -51,9 +51,6 @@ impl Session {
         if live.options(self.class.lane).pooling == Pooling::Session {
             self.pin(Reason::SessionPooling);
         }
-        if self.forget_plans(&mut server).is_err() {
-            return self.broken_link(server);
-        }
         let change = if Rc::ptr_eq(&self.settings, &server.applied) {
             None
         } else {
@@ -87,18 +84,6 @@ impl Session {
             return self.broken_link(server);
         }
         self.link_and_pass(context, server, bytes, assembled)
-    }
-
-    /// What was prepared before somebody altered a table may give rows of another kind than
-    /// PostgreSQL allows a plan to: it is prepared anew, also for those who have never had a plan.
-    fn forget_plans(&self, server: &mut Server) -> Result<(), OutOfSync> {
-        let plans = self.hub.plans.get();
-        if server.plans == plans {
-            return Ok(());
-        }
-        server.plans = plans;
-        server.statements.forget_all();
-        Self::ask_ourselves(server, OwnQuery::Discarding, "DEALLOCATE ALL")
     }
 
     /// Makes the settings; whatever follows waits until they hold.
