@@ -149,6 +149,25 @@ async fn a_cancel_that_comes_as_the_query_ends_never_hits_the_next_client() {
 }
 
 #[tokio::test]
+async fn a_cancel_that_comes_as_the_slot_does_is_not_lost() {
+    let proxy = Proxy::with_slots(2).run().await;
+    let sessions = (0..10).map(|_| async {
+        let (mut raw, welcome) = Raw::login(&proxy, &[]).await;
+        for _ in 0..6 {
+            raw.say(&Script::new().query("SELECT pg_sleep(600)")).await;
+            // Each cancel frees the slot that another session waits for, whose own cancel is on its way then.
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            cancel(&proxy, &welcome).await;
+            let answers = raw.until_ready().await;
+            let error = answers.iter().find(|answer| answer.tag == b'E').unwrap();
+            assert_eq!(error.sqlstate(), "57014");
+        }
+    });
+    futures_util::future::join_all(sessions).await;
+    invariants(&proxy).await;
+}
+
+#[tokio::test]
 async fn a_storm_of_cancels_is_bounded_and_ends_the_query_once() {
     let proxy = Arc::new(Proxy::with("limits: { cancels: 4 }").run().await);
     let (mut raw, welcome) = Raw::login(&*proxy, &[]).await;

@@ -20,6 +20,10 @@ use crate::upstream::{Route, dial_any};
 const DELIVERY_LIMIT: Duration = Duration::from_secs(10);
 /// How long the first cancel of a left statement has before another follows; doubles each time.
 const FIRST_PATIENCE: Duration = Duration::from_millis(20);
+/// How long after a session got its connection a cancel may have come before its query.
+const JUST_LINKED: Duration = Duration::from_secs(1);
+/// How often a client's cancel is sent again: the last after 140 ms.
+const MOST_REPEATS: u32 = 3;
 /// How many cancels a left statement gets: the last after two and a half seconds.
 const MOST_TRIES: u32 = 8;
 
@@ -40,11 +44,44 @@ pub(crate) async fn requested(hub: &Rc<Hub>, process_id: i32, secret: &[u8]) {
             if is_for_client(&face)
                 && let Some(under_way) = UnderWay::begin(hub, &face)
             {
+                let turn = face.turns.get();
                 send(hub, &face).await;
                 drop(under_way);
+                insist(hub, &face, turn);
             }
         }
     }
+}
+
+/// A cancel that arrives before PostgreSQL has read the query does nothing. A client that sent both one behind the other knows
+/// of that; one whose query had waited for a slot, and got it just as the cancel came, does not. So where the connection was
+/// got only just now and the same query goes on, the cancel is sent again, a few times at most.
+fn insist(hub: &Rc<Hub>, face: &Rc<ServerFace>, turn: u32) {
+    let linked = face.linked_at.get();
+    let is_the_same = move |hub: &Hub, face: &ServerFace| {
+        face.turns.get() == turn
+            && face.linked_at.get() == linked
+            && hub.clock.now().since(linked) < JUST_LINKED
+    };
+    if !is_the_same(hub, face) {
+        return;
+    }
+    let (hub, face) = (Rc::clone(hub), Rc::clone(face));
+    tokio::task::spawn_local(async move {
+        let mut patience = FIRST_PATIENCE;
+        for _ in 0..MOST_REPEATS {
+            tokio::time::sleep(patience).await;
+            patience *= 2;
+            if !is_the_same(&hub, &face) || !is_for_client(&face) {
+                return;
+            }
+            let Some(under_way) = UnderWay::begin(&hub, &face) else {
+                return;
+            };
+            send(&hub, &face).await;
+            drop(under_way);
+        }
+    });
 }
 
 /// As [`forward`], unless a query of ours runs, which nobody else means to cancel.
@@ -104,8 +141,10 @@ pub(crate) fn forward(hub: &Rc<Hub>, face: Rc<ServerFace>) {
         return;
     };
     tokio::task::spawn_local(async move {
+        let turn = face.turns.get();
         send(&hub, &face).await;
         drop(under_way);
+        insist(&hub, &face, turn);
     });
 }
 

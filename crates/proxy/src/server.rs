@@ -33,6 +33,10 @@ pub(crate) struct ServerFace {
     pub(crate) cancels_under_way: Cell<u32>,
     /// Who waits for those to arrive.
     pub(crate) cancels_done: tokio::sync::Notify,
+    /// When a session last got it.
+    pub(crate) linked_at: Cell<Time>,
+    /// How often it was ready for another query: the same number means the same query.
+    pub(crate) turns: Cell<u32>,
     /// Whether a query of ours runs, which no cancel is meant for.
     pub(crate) ours: Cell<Ours>,
     /// Why the proxy itself cancelled the running statement: said to the client.

@@ -207,6 +207,8 @@ impl Hub {
                 kept: RefCell::new(kept),
                 cancels_under_way: Cell::new(0),
                 cancels_done: Notify::new(),
+                linked_at: Cell::new(Time::ZERO),
+                turns: Cell::new(0),
                 ours: Cell::default(),
                 cancelled_because: RefCell::new(None),
             }),

@@ -108,6 +108,7 @@ impl Hub {
         match outcome {
             Outcome::Granted(mut server) => {
                 server.granted_at = self.clock.now();
+                server.face.linked_at.set(server.granted_at);
                 Asked::Granted(LinkedServer {
                     hub: Rc::clone(self),
                     server: Some(server),

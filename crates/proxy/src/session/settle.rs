@@ -166,6 +166,8 @@ impl Session {
 
     /// ReadyForQuery.
     pub(super) fn ready(&mut self, server: &mut Server, settled: bool) -> Progress {
+        let turns = &server.face.turns;
+        turns.set(turns.get().wrapping_add(1));
         if !settled || server.replies.status() != TransactionStatus::Idle {
             if settled && server.meter.is_on() {
                 server.meter.pause(self.hub.clock.now());
