@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers fail as the tests do")]
 
 mod caps;
+mod classification;
 mod cpu;
 mod envelopes;
+mod leases;
 mod limits;
 mod objectives;
 mod observe;

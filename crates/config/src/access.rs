@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use pglanes_lanes::classify::Glob;
+use pglanes_lanes::classify::{Glob, Network, Origin, Place};
 
 use crate::model::{Authentication, Config};
 
@@ -22,6 +22,25 @@ impl ClientAddress {
         match self {
             Self::Local => true,
             Self::Tcp(address) => address.to_canonical().is_loopback(),
+        }
+    }
+}
+
+impl From<ClientAddress> for Origin {
+    fn from(address: ClientAddress) -> Self {
+        match address {
+            ClientAddress::Local => Self::Local,
+            ClientAddress::Tcp(address) => Self::Address(address),
+        }
+    }
+}
+
+impl fmt::Display for AddressMatch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => formatter.write_str("any"),
+            Self::Local => formatter.write_str("local"),
+            Self::Network { base, prefix } => write!(formatter, "{base}/{prefix}"),
         }
     }
 }
@@ -77,14 +96,23 @@ impl AddressMatch {
                 .filter(|prefix| *prefix <= bits)
                 .ok_or_else(|| format!("a network's length is a number from 0 to {bits}"))?,
         };
-        let network = Self::Network { base, prefix };
+        let network = Network { base, prefix };
         // As pg_hba.conf warns of: bits that the length says do not count are mostly a slip.
-        if bits_of(base) & !mask(base, prefix) != 0 {
+        if !network.is_whole() {
             return Err(format!(
                 "the address has bits set beyond the first {prefix}; write the network's own address"
             ));
         }
-        Ok(network)
+        Ok(Self::Network { base, prefix })
+    }
+
+    /// The same for the classifier.
+    pub(crate) fn place(self) -> Place {
+        match self {
+            Self::Any => Place::Any,
+            Self::Local => Place::Local,
+            Self::Network { base, prefix } => Place::Network(Network { base, prefix }),
+        }
     }
 
     /// Whether the rule is about this client.
@@ -92,10 +120,7 @@ impl AddressMatch {
         match (self, from) {
             (Self::Any, _) | (Self::Local, ClientAddress::Local) => true,
             (Self::Network { base, prefix }, ClientAddress::Tcp(address)) => {
-                // A client of an IPv6 socket may come from an IPv4 address.
-                let address = address.to_canonical();
-                address.is_ipv4() == base.is_ipv4()
-                    && (bits_of(address) ^ bits_of(base)) & mask(base, prefix) == 0
+                Network { base, prefix }.contains(address)
             }
             (Self::Local, ClientAddress::Tcp(_)) | (Self::Network { .. }, ClientAddress::Local) => {
                 false
@@ -118,24 +143,6 @@ impl AddressMatch {
             } => base.is_loopback() && prefix == 128,
         }
     }
-}
-
-/// An address as a number whose lowest bits are the address's last.
-fn bits_of(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => u128::from(address.to_bits()),
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
-
-/// The bits that count among those of [`bits_of`].
-fn mask(address: IpAddr, prefix: u8) -> u128 {
-    let bits = if address.is_ipv4() { 32_u32 } else { 128 };
-    let all = u128::MAX >> (128 - bits);
-    let ignored = bits - u32::from(prefix).min(bits);
-    all.checked_shr(ignored)
-        .and_then(|kept| kept.checked_shl(ignored))
-        .unwrap_or(0)
 }
 
 /// How a client proves who it is.

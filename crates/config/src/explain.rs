@@ -1,6 +1,8 @@
 //! Which lane a client would be in, and why: for `pglanes check`.
 
-use pglanes_lanes::classify::{Classified, SessionFacts, StatementKind};
+use pglanes_lanes::classify::{
+    Classified, Origin, SessionFacts, StatementKind, TransactionFacts, Why,
+};
 
 use crate::lane::DEFAULT_LANE;
 use crate::model::Config;
@@ -14,10 +16,31 @@ pub struct Subject<'s> {
     pub user: &'s str,
     /// The database it asks for; an alias is resolved.
     pub database: &'s str,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The lane it chose by `SET pglanes.lane`.
+    pub chosen: Option<&'s str>,
     /// The first statement of its transaction.
     pub statement: Option<StatementKind>,
     /// The tags of that statement.
     pub tags: &'s [(&'s str, &'s str)],
+    /// The tables it names, with their schemas.
+    pub tables: &'s [(&'s str, &'s str)],
+    /// Its text without values.
+    pub text: &'s str,
+}
+
+/// What became of a choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// There was none.
+    None,
+    /// It put the session in its lane.
+    Taken,
+    /// There is no such lane.
+    UnknownLane,
+    /// The lane's `chosen_by` does not name such sessions.
+    Refused,
 }
 
 /// The answer.
@@ -31,6 +54,8 @@ pub struct Explanation {
     pub rule: Option<String>,
     /// The line of the file that the rule is on; zero where there is none.
     pub line: usize,
+    /// What became of the session's choice.
+    pub choice: Choice,
 }
 
 impl Config {
@@ -42,17 +67,37 @@ impl Config {
             application_name: subject.application_name,
             user: self.real_user(subject.user).name,
             database: self.real_database(subject.database).0,
+            origin: subject.origin,
         };
-        let session = classifier.session(&facts);
-        let statement = subject.statement.unwrap_or(StatementKind::Other);
-        let transaction = classifier.transaction(session, &facts, statement, subject.tags);
+        let chosen = subject.chosen.and_then(|name| index.id(name));
+        let session = classifier.session(&facts, chosen);
+        let choice = match (subject.chosen, chosen, session.why) {
+            (None, ..) => Choice::None,
+            (Some(_), _, Why::Chosen) => Choice::Taken,
+            (Some(_), Some(_), _) => Choice::Refused,
+            (Some(_), None, _) => Choice::UnknownLane,
+        };
+        let transaction = classifier.transaction(
+            session,
+            &facts,
+            &TransactionFacts {
+                statement: subject.statement.unwrap_or(StatementKind::Other),
+                tags: subject.tags,
+                tables: subject.tables,
+                texts: self.text_patterns().matches(subject.text),
+            },
+        );
         let name = |found: Classified| index.name(found.lane).unwrap_or(DEFAULT_LANE).to_owned();
-        let rule = transaction.rule.and_then(|place| self.rules().nth(place));
+        let rule = match transaction.why {
+            Why::Rule(place) => self.rules().nth(place),
+            Why::Default | Why::Chosen => None,
+        };
         Explanation {
             session_lane: name(session),
             lane: name(transaction),
             rule: rule.map(|(_, rule)| rule.to_string()),
             line: rule.map_or(0, |(_, rule)| rule.line),
+            choice,
         }
     }
 }
@@ -67,7 +112,7 @@ mod tests {
             user: "me",
             database: "db",
             statement,
-            tags: &[],
+            ..Subject::default()
         };
         let explanation = Config::default().explain(&subject);
         (explanation.lane, explanation.rule.unwrap_or_default())

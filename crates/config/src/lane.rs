@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pglanes_lanes::classify::StatementKind;
 
+use crate::access::AddressMatch;
 use crate::objective::Objective;
 use crate::rule::Rule;
 
@@ -17,6 +18,8 @@ pub struct Lane {
     pub name: String,
     /// Which work belongs here; one rule is enough.
     pub rules: Vec<MatchRule>,
+    /// Which sessions may put themselves here by `SET pglanes.lane`; one rule, about sessions alone, is enough.
+    pub chosen_by: Vec<MatchRule>,
     /// Slots that no other lane can take for long.
     pub minimum: u32,
     /// Slots that it never goes beyond.
@@ -76,6 +79,7 @@ impl Lane {
         Self {
             name: name.into(),
             rules: Vec::new(),
+            chosen_by: Vec::new(),
             minimum: 0,
             maximum: slots,
             caps: Caps::default(),
@@ -126,6 +130,8 @@ pub enum MatchCondition {
     User(String),
     /// The session's database fits the glob.
     Database(String),
+    /// The session comes from one of these places.
+    Address(Vec<AddressMatch>),
     /// The session is in this lane by its names.
     Lane(String),
     /// The transaction's first statement is of one of these kinds.
@@ -137,6 +143,10 @@ pub enum MatchCondition {
         /// The glob that its value fits.
         value: String,
     },
+    /// The statement names a table that one of these globs fits, as `name` or `schema.name`.
+    Table(Vec<String>),
+    /// The statement's text, without its values, matches the regular expression.
+    Text(String),
 }
 
 impl std::fmt::Display for MatchCondition {
@@ -145,6 +155,12 @@ impl std::fmt::Display for MatchCondition {
             Self::ApplicationName(glob) => write!(formatter, "application_name: {glob}"),
             Self::User(glob) => write!(formatter, "user: {glob}"),
             Self::Database(glob) => write!(formatter, "database: {glob}"),
+            Self::Address(places) => {
+                let places: Vec<String> = places.iter().map(ToString::to_string).collect();
+                write!(formatter, "address: [{}]", places.join(", "))
+            }
+            Self::Table(globs) => write!(formatter, "table: [{}]", globs.join(", ")),
+            Self::Text(pattern) => write!(formatter, "text: {pattern}"),
             Self::Lane(lane) => write!(formatter, "lane: {lane}"),
             Self::Statement(kinds) => {
                 let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();

@@ -34,6 +34,7 @@ mod suggest;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod texts;
 pub mod tls;
 mod units;
 mod url;
@@ -56,7 +57,7 @@ pub use admin::{
     ADMIN_USER, Admin, MAXIMUM_ADMIN_USERS, MAXIMUM_TOKEN_BYTES, MINIMUM_TOKEN_BYTES, StateFolder,
 };
 pub use diagnostic::{ConfigError, Diagnostic, MAXIMUM_DIAGNOSTICS};
-pub use explain::{Explanation, Subject};
+pub use explain::{Choice, Explanation, Subject};
 pub use lane::{
     Activity, Caps, Cpu, DEFAULT_LANE, Io, Keeps, Lane, Listen, MatchCondition, MatchRule, Mode,
     Pooling, Running, Throttle,
@@ -73,6 +74,7 @@ pub use read::{MAXIMUM_LANES, MAXIMUM_NAMES, MAXIMUM_RULES, MAXIMUM_THROTTLES};
 pub use reload::{Change, Difference, Takes, shown_setting};
 pub use rule::{Rule, Then, When};
 pub use secrets::{Process, Surroundings};
+pub use texts::TextPatterns;
 pub use tls::{
     BindChannel, ClientCertificates, ClientIdentity, ListenTls, LoadedListenTls, LoadedUpstreamTls,
     Negotiation, Roots, TlsDemand, TlsError, TlsMode, UpstreamTls, common_name,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pglanes_lanes::classify::{Classifier, Condition, Glob};
+use pglanes_lanes::classify::{Classifier, Condition, Glob, TablePattern};
 use pglanes_lanes::{
     Action, CapPolicy, Effect, LaneId, LanePolicy, Policy, RulePolicy, ThrottlePolicy,
 };
@@ -147,19 +147,34 @@ impl Config {
 
     /// The rules in order, for an index of [`Self::policy`].
     pub fn classifier(&self, index: &LaneIndex) -> Classifier {
-        let rules = self.rules().filter_map(|(lane, rule)| {
+        let texts = self.texts();
+        let rule_for = |(lane, rule): (&Lane, &MatchRule)| {
             let conditions = rule
                 .conditions
                 .iter()
-                .map(|condition| condition_for(condition, index));
+                .map(|condition| condition_for(condition, index, &texts));
             Some(pglanes_lanes::classify::Rule {
                 lane: index.id(&lane.name)?,
                 conditions: conditions.collect::<Option<_>>()?,
             })
-        });
+        };
+        let rules = self.rules().filter_map(rule_for);
+        let choices = self
+            .lanes
+            .iter()
+            .flat_map(|lane| lane.chosen_by.iter().map(move |rule| (lane, rule)));
+        let choices = choices.filter_map(rule_for).collect();
+        let mut places = vec![0; index.len()];
+        let mut place = 0;
+        for lane in &self.lanes {
+            if let Some(id) = index.id(&lane.name) {
+                places[id.index()] = place;
+            }
+            place += lane.rules.len();
+        }
         // `default` is in every validated model, so the index has it; the first lane stands in for a model made by hand.
         let default = index.id(DEFAULT_LANE).unwrap_or(LaneId(0));
-        Classifier::new(rules.collect(), default)
+        Classifier::new(rules.collect(), default).with_choices(choices, places)
     }
 
     /// All rules, in the order in which they match, each with its lane.
@@ -170,11 +185,25 @@ impl Config {
     }
 }
 
-fn condition_for(condition: &MatchCondition, index: &LaneIndex) -> Option<Condition> {
+fn condition_for(
+    condition: &MatchCondition,
+    index: &LaneIndex,
+    texts: &[&str],
+) -> Option<Condition> {
     Some(match condition {
         MatchCondition::ApplicationName(glob) => Condition::ApplicationName(Glob::new(glob)),
         MatchCondition::User(glob) => Condition::User(Glob::new(glob)),
         MatchCondition::Database(glob) => Condition::Database(Glob::new(glob)),
+        MatchCondition::Address(places) => {
+            Condition::Origin(places.iter().map(|place| place.place()).collect())
+        }
+        MatchCondition::Table(globs) => {
+            Condition::Table(globs.iter().map(|glob| TablePattern::new(glob)).collect())
+        }
+        MatchCondition::Text(pattern) => {
+            let number = texts.iter().position(|text| text == pattern)?;
+            Condition::Text(u8::try_from(number).ok()?)
+        }
         MatchCondition::Lane(lane) => Condition::FromLane(index.id(lane)?),
         MatchCondition::Statement(kinds) => Condition::Statement(kinds.clone()),
         MatchCondition::Tag { key, value } => Condition::Tag {

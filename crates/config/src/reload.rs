@@ -299,6 +299,9 @@ impl Difference {
         let rules =
             |lane: &Lane| -> Vec<String> { lane.rules.iter().map(ToString::to_string).collect() };
         self.debugged(Takes::Live, &key("match"), &rules(old), &rules(new));
+        let chosen: fn(&Lane) -> Vec<String> =
+            |lane| lane.chosen_by.iter().map(ToString::to_string).collect();
+        self.debugged(Takes::Live, &key("chosen_by"), &chosen(old), &chosen(new));
         self.shown(Takes::Live, &key("slots.min"), old.minimum, new.minimum);
         self.shown(Takes::Live, &key("slots.max"), old.maximum, new.maximum);
         self.shown(Takes::Live, &key("caps"), old.caps, new.caps);

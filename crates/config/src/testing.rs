@@ -118,8 +118,9 @@ lanes:
   default: { mode: observe }
   first:
     match:
-      - { application_name: 'a*', user: u, database: d }
-      - { lane: second, statement: [delete, create  index], tag: { job: x } }
+      - { application_name: 'a*', user: u, database: d, address: [10.0.0.0/8, local] }
+      - { lane: second, statement: [delete, create  index, bulk update], tag: { job: x }, table: [archive.*, t], text: '^vacuum' }
+    chosen_by: [{ application_name: x, user: u, database: d, address: ::1 }]
     slots: { min: 1, max: 2 }
     pooling: session
     lazy_begin: true

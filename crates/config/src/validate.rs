@@ -23,6 +23,14 @@ pub(crate) fn validate(reading: &mut Reading<'_>, config: &Config) {
     authentication(reading, config);
     remote_without_tls(reading, config);
     // Only of lanes and throttles that hold by themselves can it be said whether they hold together.
+    if reading.problems.is_empty() && !config.texts_fit() {
+        let message = format!(
+            "the regular expressions of all `text` are more than {}, or take too much memory together",
+            pglanes_lanes::classify::MAX_TEXT_PATTERNS
+        );
+        let place = reading.place_of("lanes");
+        reading.problem(place, message);
+    }
     if reading.problems.is_empty() {
         scheduler(reading, config);
         unreachable_rules(reading, config);

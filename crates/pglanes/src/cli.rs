@@ -11,6 +11,7 @@ use crate::check;
 use crate::demo;
 use crate::embedded::Embedded;
 use crate::logging;
+use crate::run;
 use crate::serve::{self, ServeError};
 use crate::source::Source;
 use crate::views;
@@ -42,6 +43,11 @@ enum Command {
     },
     /// Show the lanes as understood, and what is probably not meant
     Check(CheckArguments),
+    /// Run a command whose sessions are in a lane, with a lease on it
+    ///
+    /// It is told where the proxy is by DATABASE_URL, PGHOST, PGPORT and PGAPPNAME. The exit code is the command's; 125
+    /// where it was not run.
+    Run(RunArguments),
     /// Measure what the lanes do, on a PostgreSQL of the demo's own
     Demo(demo::Arguments),
     /// Install, remove or print the monitoring views of the schema pglanes
@@ -54,6 +60,14 @@ struct File {
     /// The configuration [default: ./lanes.yaml, else the built-in one]
     #[arg(long, value_name = "FILE", env = "PGLANES_CONFIG")]
     config: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArguments {
+    #[command(flatten)]
+    file: File,
+    #[command(flatten)]
+    run: run::Arguments,
 }
 
 #[derive(Debug, clap::Args)]
@@ -79,6 +93,7 @@ pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve { file, embedded } => serve(file, embedded.as_deref()),
         Command::Check(arguments) => check(&arguments),
+        Command::Run(arguments) => run_command(&arguments),
         // It shows progress instead of logs, and brings its own runtime.
         Command::Demo(arguments) => match demo::run(arguments) {
             Ok(()) => ExitCode::SUCCESS,
@@ -121,6 +136,18 @@ fn serve(file: File, embedded: Option<&Path>) -> ExitCode {
             std::process::exit(i32::from(FAILED));
         }
         Ok(Err(error)) => fail(FAILED, &error),
+        Err(error) => fail(FAILED, &error),
+    }
+}
+
+fn run_command(arguments: &RunArguments) -> ExitCode {
+    let source = Source::find(arguments.file.config.clone());
+    let config = match source.load() {
+        Ok(config) => config,
+        Err(mistakes) => return fail(MISTAKEN, &mistakes),
+    };
+    match on_a_runtime(run::run(&source, &config, &arguments.run)) {
+        Ok(code) => code,
         Err(error) => fail(FAILED, &error),
     }
 }

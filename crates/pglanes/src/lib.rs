@@ -3,6 +3,7 @@
 //! - [`cli`]: the command line, and the exit codes
 //! - [`serve`]: the proxy with its metrics, its signals and its reloads
 //! - [`check`]: lanes.yaml as understood, and what is probably not meant
+//! - `run`: a command in a lane, with a lease; `ask`: what commands ask of the running proxy
 //! - [`demo`]: the main job, measured
 //! - [`observe`]: the server, looked at past the lanes
 //! - [`state`]: the folder of what outlives a restart, and the token in it
@@ -13,6 +14,7 @@
 //! a password.
 #![forbid(unsafe_code)]
 
+mod ask;
 pub mod check;
 pub mod cli;
 pub mod demo;
@@ -21,6 +23,7 @@ mod file_limit;
 pub mod logging;
 mod machine;
 pub mod observe;
+mod run;
 pub mod serve;
 mod server_address;
 pub mod source;

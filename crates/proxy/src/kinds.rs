@@ -3,6 +3,21 @@
 use pglanes_lanes::classify::StatementKind as Rule;
 use pglanes_wire::sql::StatementKind as Seen;
 
+/// The kind that rules match for a text: that of its first statement, and whether it works in bulk.
+pub fn kind_of(sql: &[u8]) -> Rule {
+    in_bulk(for_rules(pglanes_wire::sql::inspect(sql).first), sql)
+}
+
+/// The kind as it is, or its part that works in bulk where the text does.
+pub(crate) fn in_bulk(kind: Rule, sql: &[u8]) -> Rule {
+    let bulk = kind.in_bulk();
+    if bulk != kind && pglanes_wire::sql::is_bulk(sql) {
+        bulk
+    } else {
+        kind
+    }
+}
+
 /// The kind that rules match for a kind that was seen: what the protocol crate tells apart
 /// for its own needs (CREATE DATABASE, an empty text) falls together with its kin.
 pub fn for_rules(seen: Seen) -> Rule {

@@ -7,6 +7,7 @@ use pglanes_lanes::{Input, LONGEST_LEASE, LeaseId, LeaseRefusal, SHORTEST_LEASE}
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+use crate::events::EventKind;
 use crate::hub::Hub;
 use crate::run::{Handle, Request};
 
@@ -152,11 +153,9 @@ impl Hub {
                 let ended = self.leases.borrow_mut().end(id);
                 let lease = ended.ok_or(LeaseError::UnknownLease(id))?;
                 self.metrics.lane(lease.lane).leases_ended.increment();
-                tracing::info!(
-                    lane = self.live().lane_name(lease.lane),
-                    holder = lease.holder,
-                    "a lease was ended"
-                );
+                let (lane, holder) = self.shown(&lease);
+                tracing::info!(lane, holder, "a lease was ended");
+                self.events.push(EventKind::LeaseEnded { lane, holder });
                 self.tell(Input::LeaseEnded { lane: lease.lane });
                 lease
             }
@@ -205,6 +204,11 @@ impl Hub {
         };
         self.metrics.lane(lane).leases_taken.increment();
         tracing::info!(lane = name, holder, ?time_to_live, "a lease was taken");
+        self.events.push(EventKind::LeaseTaken {
+            lane: name,
+            holder,
+            limit: time_to_live,
+        });
         self.tell(Input::LeaseTaken { lane });
         Ok(lease)
     }
@@ -217,13 +221,17 @@ impl Hub {
         let expired = self.leases.borrow_mut().expire(self.clock.now());
         for lease in expired {
             self.metrics.lane(lease.lane).leases_expired.increment();
-            tracing::warn!(
-                lane = self.live().lane_name(lease.lane),
-                holder = lease.holder,
-                "a lease expired: its holder did not renew it"
-            );
+            let (lane, holder) = self.shown(&lease);
+            tracing::warn!(lane, holder, "a lease expired: its holder did not renew it");
+            self.events.push(EventKind::LeaseExpired { lane, holder });
             self.tell(Input::LeaseEnded { lane: lease.lane });
         }
+    }
+
+    /// The names of its lane and its holder.
+    fn shown(&self, lease: &pglanes_lanes::Lease) -> (String, String) {
+        let lane = self.live().lane_name(lease.lane).to_owned();
+        (lane, lease.holder.clone())
     }
 
     fn all_leases(&self) -> Vec<LeaseView> {

@@ -12,6 +12,7 @@
 //! what it counts.
 
 mod cancel;
+mod choice;
 mod clock;
 mod credentials;
 mod events;
@@ -37,7 +38,7 @@ mod upstream;
 pub use credentials::{CredentialSource, Lookup};
 pub use events::{Event, EventKind, Events, MOST_EVENTS, MOST_EVENTS_AT_ONCE, Page};
 pub use hub::{Baselines, LaneBaseline, MOST_BLOCKERS};
-pub use kinds::for_rules;
+pub use kinds::{for_rules, kind_of};
 pub use leases::{LeaseError, LeaseRequest, LeaseView, MAXIMUM_HOLDER};
 pub use metrics::{
     BUCKET_BOUNDS_US, Counter, Flag, Gauge, Histogram, LaneMetrics, Metrics, PriorityMetrics,

@@ -24,9 +24,15 @@ const QUOTED_LISTS: [&str; 5] = [
     "unix_socket_directories",
 ];
 
-/// The one setting every value of which is accepted: it needs no answer before the
-/// transaction that follows it.
+/// A setting every value of which is accepted: it needs no answer before the transaction
+/// that follows.
 const CANNOT_FAIL: &str = "application_name";
+
+/// Whether the server may refuse it. The names of lanes are ASCII, and those are the same in every encoding.
+fn may_be_refused(name: &str, value: &str) -> bool {
+    let is_choice = name == crate::choice::LANE_SETTING && value.is_ascii();
+    name != CANNOT_FAIL && !is_choice
+}
 
 impl Settings {
     /// From name and value pairs, later ones winning.
@@ -70,13 +76,13 @@ impl Settings {
         let mut may_fail = false;
         for (name, value) in &self.0 {
             if applied.get(name) != Some(value) {
-                may_fail |= name != CANNOT_FAIL;
+                may_fail |= may_be_refused(name, value);
                 write_set(&mut sql, name, value);
             }
         }
         for (name, _) in &applied.0 {
             if self.get(name).is_none() {
-                may_fail |= name != CANNOT_FAIL;
+                may_fail |= may_be_refused(name, "");
                 sql.push_str("RESET ");
                 write_name(&mut sql, name);
                 sql.push(';');

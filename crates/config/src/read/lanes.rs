@@ -2,7 +2,7 @@
 
 use pglanes_lanes::classify::StatementKind;
 
-use super::{MAXIMUM_LANES, MAXIMUM_RULES};
+use super::{MAXIMUM_LANES, MAXIMUM_RULES, matching};
 use crate::diagnostic::quoted;
 use crate::lane::{Cpu, DEFAULT_LANE, Io, Lane, Listen, MatchCondition, MatchRule, Mode, Pooling};
 use crate::reader::{Reading, Section};
@@ -97,6 +97,7 @@ fn lane(
 ) -> Lane {
     let mut lane = Lane::with_defaults(name, slots);
     lane.rules = rules(reading, section, name, known);
+    lane.chosen_by = matching::chosen_by(reading, section);
     if let Some(section) = reading.subsection(section, "slots") {
         lane.minimum = reading.count(&section, "min", 0..=10_000).unwrap_or(0);
         lane.maximum = reading.count(&section, "max", 1..=10_000).unwrap_or(slots);
@@ -192,6 +193,34 @@ fn conditions(
     own: &str,
     known: &[&str],
 ) -> Vec<MatchCondition> {
+    let mut conditions = session_conditions(reading, rule);
+    let lane = lane_condition(reading, rule, own, known);
+    let statement = statement_condition(reading, rule);
+    let tags = tag_conditions(reading, rule);
+    let table = matching::table(reading, rule);
+    let text = matching::text(reading, rule);
+    let about_statements = ["statement", "tag", "table", "text"];
+    if lane.is_some() && !about_statements.iter().any(|key| rule.has(key)) {
+        let place = reading.place_of(&format!("{}.lane", rule.path));
+        let message = format!(
+            "`lane` in {} needs `statement`, `tag`, `table` or `text` beside it; alone it would empty that lane",
+            rule.title
+        );
+        reading.problem(place, message);
+    }
+    conditions.extend(lane);
+    conditions.extend(statement);
+    conditions.extend(tags);
+    conditions.extend(table);
+    conditions.extend(text);
+    conditions
+}
+
+/// What a rule asks of the session itself.
+pub(super) fn session_conditions(
+    reading: &mut Reading<'_>,
+    rule: &Section<'_>,
+) -> Vec<MatchCondition> {
     let mut conditions = Vec::new();
     let mut glob = |key: &str| {
         reading.parsed(rule, key, |text| {
@@ -207,20 +236,7 @@ fn conditions(
     conditions.extend(glob("application_name").map(MatchCondition::ApplicationName));
     conditions.extend(glob("user").map(MatchCondition::User));
     conditions.extend(glob("database").map(MatchCondition::Database));
-    let lane = lane_condition(reading, rule, own, known);
-    let statement = statement_condition(reading, rule);
-    let tags = tag_conditions(reading, rule);
-    if lane.is_some() && !rule.has("statement") && !rule.has("tag") {
-        let place = reading.place_of(&format!("{}.lane", rule.path));
-        let message = format!(
-            "`lane` in {} needs `statement` or `tag` beside it; alone it would empty that lane",
-            rule.title
-        );
-        reading.problem(place, message);
-    }
-    conditions.extend(lane);
-    conditions.extend(statement);
-    conditions.extend(tags);
+    conditions.extend(matching::address(reading, rule));
     conditions
 }
 

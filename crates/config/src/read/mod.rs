@@ -1,10 +1,11 @@
 //! From the written tree to the model, one file a part of it: `server` (addresses, upstream, limits), `names` (databases
-//! and users), `access` (who may come in), `admin` (who may change things), `tls`, `observe`, `lanes` with their `rules`, `objective`,
+//! and users), `access` (who may come in), `admin` (who may change things), `tls`, `observe`, `lanes` with their `rules` and `matching`, `objective`,
 //! `throttles`. What must hold across parts is in `validate`.
 
 mod access;
 mod admin;
 mod lanes;
+mod matching;
 mod names;
 mod objective;
 mod observe;

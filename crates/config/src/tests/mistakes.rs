@@ -211,7 +211,7 @@ fn lanes_and_rules() {
     check(
         "lanes: { a: { match: [{ lane: b }] }, b: {} }",
         &[
-            "1:31: `lane` in a rule of lane `a` needs `statement` or `tag` beside it; alone it would empty that lane",
+            "1:31: `lane` in a rule of lane `a` needs `statement`, `tag`, `table` or `text` beside it; alone it would empty that lane",
         ],
     );
     check(

@@ -3,6 +3,7 @@
 
 mod access;
 mod hostile;
+mod matching;
 mod mistakes;
 mod rules;
 mod secrets;

@@ -180,11 +180,17 @@ fn lanes_keep_their_order_and_default_goes_last() {
         lane.rules[1].conditions,
         [
             MatchCondition::Lane("second".to_owned()),
-            MatchCondition::Statement(vec![StatementKind::Delete, StatementKind::CreateIndex]),
+            MatchCondition::Statement(vec![
+                StatementKind::Delete,
+                StatementKind::CreateIndex,
+                StatementKind::BulkUpdate
+            ]),
             MatchCondition::Tag {
                 key: "job".to_owned(),
                 value: "x".to_owned()
             },
+            MatchCondition::Table(vec!["archive.*".to_owned(), "t".to_owned()]),
+            MatchCondition::Text("^vacuum".to_owned()),
         ]
     );
     let throttle = &config.throttles[0];

@@ -25,13 +25,24 @@ fn shadows(earlier: &Rule, later: &Rule) -> bool {
 }
 
 fn follows(broad: &Condition, narrow: &Condition) -> bool {
-    use Condition::{ApplicationName, Database, FromLane, Statement, Tag, User};
+    use Condition::{
+        ApplicationName, Database, FromLane, Origin, Statement, Table, Tag, Text, User,
+    };
     match (broad, narrow) {
         (ApplicationName(broad), ApplicationName(narrow))
         | (User(broad), User(narrow))
         | (Database(broad), Database(narrow)) => broad.covers(narrow),
         (FromLane(broad), FromLane(narrow)) => broad == narrow,
-        (Statement(broad), Statement(narrow)) => narrow.iter().all(|kind| broad.contains(kind)),
+        (Statement(broad), Statement(narrow)) => narrow
+            .iter()
+            .all(|kind| broad.contains(kind) || broad.contains(&kind.whole())),
+        (Origin(broad), Origin(narrow)) => narrow
+            .iter()
+            .all(|place| broad.iter().any(|broad| broad.covers(*place))),
+        (Table(broad), Table(narrow)) => narrow
+            .iter()
+            .all(|table| broad.iter().any(|broad| broad.covers(table))),
+        (Text(broad), Text(narrow)) => broad == narrow,
         (
             Tag { key, value },
             Tag {
@@ -43,6 +54,7 @@ fn follows(broad: &Condition, narrow: &Condition) -> bool {
         (ApplicationName(glob) | User(glob) | Database(glob), _) => {
             glob.as_str().contains('*') && glob.as_str().chars().all(|one| one == '*')
         }
-        (FromLane(_) | Statement(_) | Tag { .. }, _) => false,
+        (Origin(broad), _) => broad.contains(&super::Place::Any),
+        (FromLane(_) | Statement(_) | Tag { .. } | Table(_) | Text(_), _) => false,
     }
 }

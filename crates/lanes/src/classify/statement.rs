@@ -33,6 +33,10 @@ kinds! {
     Update = "UPDATE",
     /// Removes rows.
     Delete = "DELETE",
+    /// Changes rows, and is not after those of a key.
+    BulkUpdate = "BULK UPDATE",
+    /// Removes rows, and is not after those of a key.
+    BulkDelete = "BULK DELETE",
     /// Adds, changes or removes rows.
     Merge = "MERGE",
     /// Empties tables.
@@ -106,6 +110,26 @@ kinds! {
 }
 
 impl StatementKind {
+    /// The kind that this one is a part of: UPDATE of BULK UPDATE, DELETE of BULK DELETE; else itself.
+    #[must_use]
+    pub const fn whole(self) -> Self {
+        match self {
+            Self::BulkUpdate => Self::Update,
+            Self::BulkDelete => Self::Delete,
+            other => other,
+        }
+    }
+
+    /// Its part that works in bulk, where it has one.
+    #[must_use]
+    pub const fn in_bulk(self) -> Self {
+        match self {
+            Self::Update => Self::BulkUpdate,
+            Self::Delete => Self::BulkDelete,
+            other => other,
+        }
+    }
+
     /// The kind a name means, in any case and with any white space between its words.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

@@ -1,6 +1,7 @@
 //! Which lane a client would be in, and why.
 
-use pglanes_config::{Config, Subject};
+use pglanes_config::{Choice, ClientAddress, Config, Subject};
+use pglanes_lanes::classify::{Origin, USUAL_SCHEMA};
 use pglanes_wire::sql;
 use thiserror::Error;
 
@@ -15,8 +16,11 @@ pub enum ExplainError {
     )]
     NotAPair(String),
     /// A key that rules do not ask for.
-    #[error("--explain: `{0}` is none of application_name, user, database")]
+    #[error("--explain: `{0}` is none of application_name, user, database, address, pglanes.lane")]
     UnknownKey(String),
+    /// What is no address.
+    #[error("--explain: `{0}` is no address; 10.1.2.3, or `local` for a unix socket, is right")]
+    Address(String),
     /// A quote without its end.
     #[error("--explain: the value of `{0}` has a quote without its end")]
     OpenQuote(String),
@@ -25,6 +29,8 @@ pub enum ExplainError {
 /// The client as it was described.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Client {
+    origin: Origin,
+    chosen: Option<String>,
     application_name: String,
     user: String,
     database: String,
@@ -51,8 +57,21 @@ pub fn explain(
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
-    let kind = statement.map(|_| pglanes_proxy::for_rules(sql::inspect(text).first));
+    let mut tables = Vec::new();
+    sql::tables(text, |schema, name| {
+        tables.push((schema.unwrap_or(USUAL_SCHEMA).to_owned(), name.to_owned()));
+    });
+    let tables: Vec<(&str, &str)> = tables
+        .iter()
+        .map(|(schema, name)| (schema.as_str(), name.as_str()))
+        .collect();
+    let normalised = sql::normalised(text);
+    let kind = statement.map(|_| pglanes_proxy::kind_of(text));
     let found = config.explain(&Subject {
+        origin: client.origin,
+        chosen: client.chosen.as_deref(),
+        tables: &tables,
+        text: &normalised,
         application_name: &client.application_name,
         user: &client.user,
         database: &client.database,
@@ -60,6 +79,7 @@ pub fn explain(
         tags: &tags,
     });
     let why = match (&found.rule, found.line) {
+        (None, _) if found.choice == Choice::Taken => "the session chose it".to_owned(),
         (None, _) => "no rule matches".to_owned(),
         (Some(rule), 0) => format!("a rule of the built-in lanes.yaml: {rule}"),
         (Some(rule), line) => format!("line {line} of {source}: {rule}"),
@@ -67,7 +87,18 @@ pub fn explain(
     let mut answer = format!("lane {}: {why}\n", found.lane);
     if let Some(kind) = kind {
         answer.push_str(&format!("the statement counts as {}\n", kind.name()));
+        if !tables.is_empty() {
+            let names: Vec<String> = tables
+                .iter()
+                .map(|(schema, name)| format!("{schema}.{name}"))
+                .collect();
+            answer.push_str(&format!("it names {}\n", names.join(", ")));
+        }
+        answer.push_str(&format!(
+            "its text is held against `text` as: {normalised}\n"
+        ));
     }
+    answer.push_str(&choice(&client, found.choice));
     if found.lane != found.session_lane {
         let session = &found.session_lane;
         answer.push_str(&format!(
@@ -75,6 +106,18 @@ pub fn explain(
         ));
     }
     Ok(answer)
+}
+
+/// What became of the session's choice, where it is worth a line.
+fn choice(client: &Client, choice: Choice) -> String {
+    let chosen = client.chosen.as_deref().unwrap_or_default();
+    match choice {
+        Choice::None | Choice::Taken => String::new(),
+        Choice::UnknownLane => format!("there is no lane {chosen} to choose\n"),
+        Choice::Refused => {
+            format!("the session may not choose lane {chosen}: its chosen_by has no such rule\n")
+        }
+    }
 }
 
 impl Client {
@@ -88,6 +131,12 @@ impl Client {
             let key = key.trim();
             let (value, after) = value(key, after.trim_start())?;
             let place = match key {
+                "address" => {
+                    client.origin = origin(value)?;
+                    rest = after.trim_start();
+                    continue;
+                }
+                "pglanes.lane" => client.chosen.insert(String::new()),
                 "application_name" => &mut client.application_name,
                 "user" => &mut client.user,
                 "database" | "dbname" => &mut client.database,
@@ -101,6 +150,16 @@ impl Client {
         }
         Ok(client)
     }
+}
+
+fn origin(text: &str) -> Result<Origin, ExplainError> {
+    if text == "local" {
+        return Ok(ClientAddress::Local.into());
+    }
+    let address = text
+        .parse()
+        .map_err(|_| ExplainError::Address(text.to_owned()))?;
+    Ok(ClientAddress::Tcp(address).into())
 }
 
 /// A value up to white space, or between single quotes.
@@ -152,6 +211,19 @@ mod tests {
     }
 
     #[test]
+    fn what_rules_see_of_a_statement_is_shown() {
+        let text = answer("user=me", Some("DELETE FROM a.T WHERE x < 5"));
+        assert!(
+            text.contains("the statement counts as BULK DELETE\n"),
+            "{text}"
+        );
+        assert!(text.contains("it names a.t\n"), "{text}");
+        assert!(text.contains("as: delete from a.t where x < ?\n"), "{text}");
+        let text = answer("user=me pglanes.lane=evaluation address=10.0.0.1", None);
+        assert!(text.contains("may not choose lane evaluation"), "{text}");
+    }
+
+    #[test]
     fn a_client_is_described_in_pairs() {
         let client = Client::parse(" application_name='my app'  user=me dbname = db ").unwrap();
         assert_eq!(
@@ -170,6 +242,7 @@ mod tests {
             ExplainError::NotAPair("ltst user".to_owned()),
         );
         check("name=ltst", ExplainError::UnknownKey("name".to_owned()));
+        check("address=here", ExplainError::Address("here".to_owned()));
         check("user='me", ExplainError::OpenQuote("user".to_owned()));
     }
 }

@@ -162,7 +162,8 @@ fn a_client_is_told_its_lane_and_the_line_of_its_rule() {
     assert_eq!(explain(&["user=runner"]), "lane default: no rule matches\n");
     assert_eq!(
         explain(&["user=bob", "/*job='slow'*/ UPDATE t SET a = 1"]),
-        "lane slow: line 9 of lanes.yaml: tag: { job: slow }\nthe statement counts as UPDATE\n\
+        "lane slow: line 9 of lanes.yaml: tag: { job: slow }\nthe statement counts as BULK UPDATE\n\
+         it names public.t\nits text is held against `text` as: update t set a = ?\n\
          the session is in lane default; this transaction is moved\n"
     );
     let wrong = run(&folder, &["check", "--explain", "fast"]);

@@ -8,6 +8,7 @@
 mod baselines;
 mod check;
 mod priority;
+mod run;
 mod serve;
 mod support;
 mod upstream;

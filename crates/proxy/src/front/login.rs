@@ -62,11 +62,13 @@ impl Arrival {
         let live = self.hub.live();
         let (database, database_used) = live.config.real_database(&startup.database);
         let user = live.config.real_user(&startup.user);
-        let class = live.classifier.session(&SessionFacts {
+        let facts = SessionFacts {
             application_name: startup.parameter("application_name").unwrap_or(""),
             user: user.name,
             database,
-        });
+            origin: self.peer.address.into(),
+        };
+        let (class, denied) = live.class_of(&facts, self.chosen.as_deref());
         let mut known = Known {
             user: user.name.to_owned(),
             database: database.to_owned(),
@@ -78,6 +80,14 @@ impl Arrival {
                 self.hub.metrics.login_failures.increment();
             }
             return Err(turned);
+        }
+        // Said to those alone who have proven who they are.
+        if let Some(denied) = denied {
+            return Err(Turned::Away {
+                sqlstate: denied.sqlstate,
+                message: denied.message,
+                hint: Some("lanes.yaml says which lanes may be chosen by whom: chosen_by"),
+            });
         }
         let mut out = BytesMut::new();
         message::auth_ok(&mut out);

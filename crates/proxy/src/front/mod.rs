@@ -28,7 +28,9 @@ use std::rc::Rc;
 use bytes::BytesMut;
 use pglanes_auth::ChannelBinding;
 use pglanes_wire::message::{self, ErrorBody, Severity};
+use pglanes_wire::startup::Startup;
 
+use crate::choice::LANE_SETTING;
 use crate::hub::{Hub, Phase};
 use crate::replication::Replication;
 use crate::session::Session;
@@ -47,6 +49,8 @@ pub(crate) struct Arrival {
     pub(crate) hub: Rc<Hub>,
     pub(crate) stream: Stream,
     pub(crate) peer: Peer,
+    /// The lane that its startup packet chooses.
+    chosen: Option<String>,
     /// Bytes read and not used up.
     pub(crate) inbox: Vec<u8>,
     /// What a login over this TLS connection can be bound to.
@@ -104,6 +108,7 @@ pub(crate) async fn take_in(hub: Rc<Hub>, stream: Stream, peer: Peer) -> Option<
         peer,
         inbox: Vec::new(),
         channel_binding: None,
+        chosen: None,
     };
     let logged_in = tokio::time::timeout(limit, arrival.log_in()).await;
     let turned = match logged_in {
@@ -132,9 +137,18 @@ enum LoggedIn {
     Replication(replication::Link),
 }
 
+/// Takes the choice of a lane out of the startup packet: it is not for PostgreSQL to know when it opens a connection, or each
+/// choice would have a pool of its own.
+fn take_choice(startup: &mut Startup) -> Option<String> {
+    let is_choice = |(name, _): &(String, String)| name.eq_ignore_ascii_case(LANE_SETTING);
+    let place = startup.parameters.iter().position(is_choice)?;
+    Some(startup.parameters.remove(place).1)
+}
+
 impl Arrival {
     async fn log_in(&mut self) -> Result<LoggedIn, Turned> {
-        let startup = self.first().await?;
+        let mut startup = self.first().await?;
+        self.chosen = take_choice(&mut startup);
         if self.hub.phase.get() == Phase::Draining {
             return Err(Turned::away("57P03", "pglanes is shutting down"));
         }

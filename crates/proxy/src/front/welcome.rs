@@ -15,6 +15,7 @@ use pglanes_wire::startup::Startup;
 use super::login::Known;
 use super::relay::Relayed;
 use super::{Arrival, Turned};
+use crate::choice::LANE_SETTING;
 use crate::hub::relayed::{Offered, RelayedSession};
 use crate::hub::{Asked, LinkedServer, PoolKey, Refusal, SessionFace, WaitingTicket};
 use crate::session::{Identity, NONE_LEFT, Session};
@@ -42,7 +43,11 @@ pub(super) struct Welcomed {
 impl Welcomed {
     pub(super) fn into_session(self, arrival: Arrival) -> Session {
         let Arrival {
-            hub, stream, inbox, ..
+            hub,
+            stream,
+            inbox,
+            peer,
+            ..
         } = arrival;
         let Self {
             face,
@@ -55,6 +60,7 @@ impl Welcomed {
         Session::new(hub, stream, face, identity, class, told, inbox)
             .relayed(relayed)
             .keeping(server)
+            .coming_from(peer.address.into())
     }
 }
 
@@ -80,7 +86,10 @@ impl Arrival {
         let mut parameters = (*server_told).clone();
         parameters.set("application_name", &application_name);
         let told = self.hub.parameter_sets.borrow_mut().intern(parameters);
-        let initial = Settings::new([("application_name".to_owned(), application_name)]);
+        let chosen = self.chosen.take();
+        let chosen = chosen.map(|lane| (LANE_SETTING.to_owned(), lane));
+        let named = ("application_name".to_owned(), application_name);
+        let initial = Settings::new([named].into_iter().chain(chosen));
         let identity = Identity {
             user: known.user,
             database: known.database,

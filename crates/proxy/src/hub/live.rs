@@ -6,6 +6,7 @@ use pglanes_config::{Caps, Config, Cpu, LaneIndex, Listen, Mode, Pooling, When};
 use pglanes_lanes::classify::Classifier;
 use pglanes_lanes::{LaneId, Policy, When as Predicate};
 
+use super::texts::Texts;
 use crate::priority::Level;
 use crate::upstream::Target;
 
@@ -15,6 +16,8 @@ pub(crate) struct Live {
     pub(crate) config: Config,
     pub(crate) policy: Policy,
     pub(crate) classifier: Classifier,
+    /// What the rules ask of statements' texts.
+    pub(crate) texts: Texts,
     pub(crate) target: Target,
     /// Raised with every configuration: sessions see that theirs is out of date.
     pub(crate) generation: u32,
@@ -132,6 +135,7 @@ impl Live {
         let (policy, index) = config.policy(previous.map(|live| &live.index));
         Self {
             classifier: config.classifier(&index),
+            texts: Texts::new(config.text_patterns()),
             target: Target::new(&config.upstream),
             generation: previous.map_or(0, |live| live.generation + 1),
             lanes: policy

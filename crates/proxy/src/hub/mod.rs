@@ -9,7 +9,7 @@
 //! - `known`: what is known of passwords beyond the files
 //! - `relayed`: logins that PostgreSQL decided, and the connections they brought
 //! - `rules`: what becomes of transactions that go too far
-//! - `live`: the configuration in force
+//! - `live`: the configuration in force; `texts`: what its patterns matched
 //! - `baselines`: what outlives a restart
 //! - `observing`: what follows from what others saw of the server
 //! - `priorities`: which backends run at which CPU and I/O priority
@@ -25,6 +25,7 @@ mod registry;
 pub(crate) mod relayed;
 mod rules;
 mod slots;
+pub(crate) mod texts;
 mod timer;
 mod upkeep;
 mod waiters;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use pglanes_lanes::classify::SessionFacts;
+use pglanes_lanes::classify::{Origin, SessionFacts};
 use pglanes_lanes::{Input, LaneId, LaneSnapshot, Mode};
 
 use super::{Hub, Live};
@@ -141,8 +141,10 @@ fn lane_of(live: &Live, one: &SeenBackend) -> LaneId {
         application_name: &one.application_name,
         user: &one.user,
         database: &one.database,
+        // Where it comes from is not looked at: it counts as being on the server's machine.
+        origin: Origin::Local,
     };
-    live.classifier.session(&facts).lane
+    live.classifier.session(&facts, None).lane
 }
 
 fn shown(live: &Live, who: Who) -> String {

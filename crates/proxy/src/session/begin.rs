@@ -1,19 +1,15 @@
 //! Between transactions: the first message of one decides its lane, and is the moment
 //! at which a slot is asked for.
 
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use pglanes_lanes::classify::SessionFacts;
-use pglanes_lanes::{Input, LaneId};
+use pglanes_lanes::LaneId;
 use pglanes_wire::frame::{self, Frame, HEADER};
 use pglanes_wire::message;
-use pglanes_wire::sql::{self, StatementKind};
 
 use super::{PassTo, SCRATCH, Session, State, Step};
 use crate::hub::{Activity, Asked, AskedOfSession};
-use crate::kinds;
 use crate::stream::poll_flush;
 
 /// The least of a long message that is looked at before a slot is asked for it.
@@ -156,7 +152,9 @@ impl Session {
                     if !whole && (header.total <= limit || rest.len() < LOOKED_AT) {
                         return (First::More, at);
                     }
-                    if whole && self.answer_block(header, rest) {
+                    if whole
+                        && (self.answer_choice(header, rest) || self.answer_block(header, rest))
+                    {
                         at += header.total;
                         continue;
                     }
@@ -186,86 +184,6 @@ impl Session {
         let mut out = BytesMut::new();
         message::ready_for_query(&mut out, self.block.status());
         self.outbox.extend_from_slice(&out);
-    }
-
-    /// The lane of a transaction that begins with this message.
-    fn transaction_lane(&mut self, header: Frame, body: &[u8]) -> LaneId {
-        self.classify();
-        let live = self.hub.live();
-        if !live.classifier.has_transaction_rules(self.class.lane) {
-            return self.class.lane;
-        }
-        let named = |name: &[u8]| {
-            let statements = self.statements.as_ref()?;
-            statements.get(name).map(Rc::clone)
-        };
-        let statement = match header.tag {
-            b'Q' => {
-                // The message's own NUL ends the text; a comment stands before it.
-                let text = body.strip_suffix(b"\0").unwrap_or(body);
-                Some((sql::inspect(text).first, text.to_vec()))
-            }
-            b'P' => frame::split_cstr(body)
-                .map(|(_, rest)| frame::split_cstr(rest).map_or(rest, |(text, _)| text))
-                .map(|text| (sql::inspect(text).first, text.to_vec())),
-            b'B' => frame::split_cstr(body)
-                .and_then(|(_, rest)| frame::split_cstr(rest))
-                .and_then(|(name, _)| named(name))
-                .map(|statement| (statement.inspection.first, statement.text().to_vec())),
-            _ => None,
-        };
-        let Some((kind, text)) = statement else {
-            return self.class.lane;
-        };
-        let mut tags = Vec::new();
-        sql::tags(&text, |key, value| {
-            tags.push((key.to_owned(), value.to_owned()))
-        });
-        let tags: Vec<(&str, &str)> = tags
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
-            .collect();
-        self.lane_for(kind, &tags)
-    }
-
-    fn lane_for(&self, kind: StatementKind, tags: &[(&str, &str)]) -> LaneId {
-        let live = self.hub.live();
-        let facts = SessionFacts {
-            application_name: self.application_name(),
-            user: &self.identity.user,
-            database: &self.identity.database,
-        };
-        live.classifier
-            .transaction(self.class, &facts, kinds::for_rules(kind), tags)
-            .lane
-    }
-
-    /// Brings the session's lane up to date: its application_name, or the rules, may
-    /// have changed since its last transaction.
-    pub(super) fn classify(&mut self) {
-        let live = self.hub.live();
-        if self.class_generation == live.generation {
-            return;
-        }
-        self.class_generation = live.generation;
-        self.moved = None;
-        let facts = SessionFacts {
-            application_name: self.application_name(),
-            user: &self.identity.user,
-            database: &self.identity.database,
-        };
-        let class = live.classifier.session(&facts);
-        let before = std::mem::replace(&mut self.class, class);
-        if before.lane != class.lane {
-            self.face.lane.set(class.lane);
-            self.hub.tell(Input::SessionOpened { lane: class.lane });
-            self.hub.tell(Input::SessionClosed { lane: before.lane });
-        }
-    }
-
-    /// The next transaction classifies anew.
-    pub(super) fn reclassify_next(&mut self) {
-        self.class_generation = self.class_generation.wrapping_sub(1);
     }
 
     pub(super) fn step_waiting(

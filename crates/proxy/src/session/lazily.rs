@@ -200,7 +200,7 @@ impl Session {
     }
 
     /// CommandComplete and ReadyForQuery.
-    fn complete(&mut self, tag: &str) {
+    pub(super) fn complete(&mut self, tag: &str) {
         let mut out = BytesMut::new();
         out.put_u8(b'C');
         // A tag of a few words.

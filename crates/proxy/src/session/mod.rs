@@ -6,6 +6,7 @@
 //! future: between transactions it owns no buffer, and what it reads goes out from the
 //! buffer it was read into.
 //!
+//! - `classify`: the lane of the session and of each transaction, and the lane that it chooses
 //! - `begin`, `lazily`, `ahead`: the first message of a transaction, while there is no server connection
 //! - `relay`: both directions while there is one
 //! - `requests`, `statements`, `unnamed`, `names`, `sequences`: what the client says
@@ -20,6 +21,7 @@ mod ahead;
 mod answers;
 mod begin;
 mod channels;
+mod classify;
 mod lazily;
 mod left;
 mod link;
@@ -43,7 +45,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use pglanes_lanes::classify::Classified;
+use pglanes_lanes::classify::{Classified, Origin};
 use pglanes_lanes::{Input, LaneId, PoolId, Time};
 use pglanes_wire::message::{self, ErrorBody, Severity};
 use pglanes_wire::parameters::ParameterSet;
@@ -128,6 +130,8 @@ pub(crate) struct Session {
     class_generation: u32,
     /// Where a rule has moved it, whatever its class.
     moved: Option<LaneId>,
+    /// Where the client comes from.
+    origin: Origin,
     /// What the client set, in force at its next transaction.
     settings: Rc<Settings>,
     /// The parameters the client has been told.
@@ -188,6 +192,7 @@ impl Session {
             class,
             class_generation,
             moved: None,
+            origin: Origin::default(),
             told,
             statements: None,
             unnamed: None,
@@ -207,6 +212,12 @@ impl Session {
             state: State::Idle,
             hub,
         }
+    }
+
+    /// Notes where the client comes from.
+    pub(crate) fn coming_from(mut self, origin: Origin) -> Self {
+        self.origin = origin;
+        self
     }
 
     /// Notes the login that its pool may live on.

@@ -268,7 +268,7 @@ impl Session {
         self.work.settings = Touched::No;
         self.work.custom.clear();
         server.applied = self.hub.settings.borrow_mut().intern(Settings::default());
-        self.settings = Rc::clone(&self.identity.initial);
+        self.have_settings(Rc::clone(&self.identity.initial));
     }
 
     fn ask_for_settings(&mut self, server: &mut Server) -> Progress {
@@ -411,7 +411,9 @@ impl Session {
         }
         let mut interner = self.hub.settings.borrow_mut();
         server.applied = interner.intern(captured);
-        self.settings = interner.intern(own);
+        let own = interner.intern(own);
+        drop(interner);
+        self.have_settings(own);
     }
 }
 
