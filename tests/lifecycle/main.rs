@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers fail as the tests do")]
 
 mod backends;
+mod operate;
 mod reload;
 mod restart;
 mod shutdown;

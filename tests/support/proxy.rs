@@ -10,7 +10,7 @@ use std::time::Duration;
 use pglanes_auth::Secret;
 use pglanes_config::{Config, Surroundings};
 use pglanes_lanes::LaneId;
-use pglanes_proxy::{CredentialSource, Handle, LaneMetrics, Metrics, View};
+use pglanes_proxy::{ConsoleDoor, CredentialSource, Handle, LaneMetrics, Metrics, View};
 use tokio::task::JoinHandle;
 
 use crate::{Pg, Raw, Target};
@@ -30,6 +30,7 @@ pub struct Builder {
     host: String,
     lives: Duration,
     source: Option<Arc<dyn CredentialSource>>,
+    console: Option<Arc<dyn ConsoleDoor>>,
     socket: Option<PathBuf>,
 }
 
@@ -103,6 +104,13 @@ impl Builder {
         self
     }
 
+    /// Who serves the admin console.
+    #[must_use]
+    pub fn console(mut self, door: Arc<dyn ConsoleDoor>) -> Self {
+        self.console = Some(door);
+        self
+    }
+
     /// Listens on a unix socket in this folder too.
     #[must_use]
     pub fn socket(mut self, folder: &Path) -> Self {
@@ -150,7 +158,11 @@ impl Builder {
             None => Pg::fresh().await,
         };
         let config = self.config(self.port.unwrap_or_else(|| pg.server().port()));
-        let proxy = pglanes_proxy::Proxy::start_with(config.clone(), self.source.clone());
+        let proxy = pglanes_proxy::Proxy::start_with(
+            config.clone(),
+            self.source.clone(),
+            self.console.clone(),
+        );
         let proxy = proxy.expect("the proxy starts");
         let handle = proxy.handle().clone();
         let limit = self.lives;
@@ -216,6 +228,7 @@ impl Proxy {
             host: "127.0.0.1".to_owned(),
             lives: LONGEST_TEST,
             source: None,
+            console: None,
             socket: None,
         }
     }

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod adjust;
 mod admin;
 mod diagnostic;
 mod explain;
@@ -53,6 +54,7 @@ pub use access::{
     AccessMethod, AccessRule, AddressMatch, Admission, AuthQuery, ClientAddress, PeerMapping,
     peer_may_be,
 };
+pub use adjust::{AdjustError, adjustable_keys, adjustable_lane_keys};
 pub use admin::{
     ADMIN_USER, Admin, MAXIMUM_ADMIN_USERS, MAXIMUM_TOKEN_BYTES, MINIMUM_TOKEN_BYTES, StateFolder,
 };

@@ -33,6 +33,7 @@ pub(crate) async fn requested(hub: &Rc<Hub>, process_id: i32, secret: &[u8]) {
     hub.metrics.cancel_requests.increment();
     let found = hub.sessions.borrow().find(process_id, secret);
     let Some(session) = found else {
+        hub.visitors.cancel(process_id, secret);
         return;
     };
     let activity = session.activity.borrow().clone();

@@ -42,6 +42,13 @@ pub enum EventKind {
         /// How long it was.
         after: Duration,
     },
+    /// A protected lane's objective began to do something.
+    Objective {
+        /// The lane.
+        lane: String,
+        /// What it does.
+        does: &'static str,
+    },
     /// A running statement was cancelled in the proxy's own name.
     Cancelled {
         /// The lane it ran in.
@@ -235,6 +242,7 @@ impl EventKind {
         match self {
             Self::ThrottleBegan { .. } => "throttle_began",
             Self::ThrottleEnded { .. } => "throttle_ended",
+            Self::Objective { .. } => "objective",
             Self::Cancelled { .. } => "cancelled",
             Self::Rejected { .. } => "rejected",
             Self::LeaseTaken { .. } => "lease_taken",
@@ -272,6 +280,7 @@ impl EventKind {
         match self {
             Self::ThrottleBegan { lane, .. }
             | Self::ThrottleEnded { lane, .. }
+            | Self::Objective { lane, .. }
             | Self::Cancelled { lane, .. }
             | Self::Rejected { lane, .. }
             | Self::LeaseTaken { lane, .. }
@@ -296,6 +305,7 @@ impl EventKind {
             Self::ThrottleEnded {
                 throttle, after, ..
             } => format!("{throttle}: after {:.1} s", after.as_secs_f64()),
+            Self::Objective { does, .. } => (*does).to_owned(),
             Self::Cancelled { by, .. } => format!("a statement, by {by}"),
             Self::Rejected {
                 reason, sqlstate, ..

@@ -14,8 +14,9 @@
 mod cancel;
 mod choice;
 mod clock;
+mod console;
 mod credentials;
-mod events;
+pub mod events;
 mod front;
 mod hub;
 mod kinds;
@@ -24,6 +25,7 @@ mod listen;
 mod meter;
 mod metrics;
 mod observed;
+mod operate;
 mod priority;
 mod replication;
 mod run;
@@ -34,7 +36,11 @@ mod splice;
 mod stream;
 mod tls;
 mod upstream;
+pub mod view;
 
+pub use console::{
+    CONSOLE_DATABASES, ConsoleConnection, ConsoleDoor, ConsoleStream, Proof, Role, Visitor,
+};
 pub use credentials::{CredentialSource, Lookup};
 pub use events::{Event, EventKind, Events, MOST_EVENTS, MOST_EVENTS_AT_ONCE, Page};
 pub use hub::{Baselines, LaneBaseline, MOST_BLOCKERS};
@@ -47,5 +53,7 @@ pub use observed::{
     Attention, BlockedView, DirectView, MaintenanceView, Observed, ObservedView, Seen, SeenBackend,
     SeenKind, SeenWork,
 };
+pub use operate::{Action, ActionError, Done, Scope};
 pub use priority::Refusal;
-pub use run::{Handle, Proxy, StartError, View};
+pub use run::{Ending, Handle, MOST_SESSIONS_SHOWN, Proxy, StartError};
+pub use view::View;

@@ -52,6 +52,7 @@ impl Replication {
         hub.metrics.pinned(lane, Reason::Replication).add(1);
         hub.tell(Input::SessionOpened { lane });
         server.unsent = inbox;
+        server.face.session.set(face.key.pid());
         Self {
             hub,
             client,
@@ -64,7 +65,8 @@ impl Replication {
 
     fn is_told_to_end(&self) -> bool {
         let asked = self.face.asked.get();
-        self.hub.phase.get() == Phase::Draining || asked == AskedOfSession::End
+        self.hub.phase.get() == Phase::Draining
+            || matches!(asked, AskedOfSession::End | AskedOfSession::Kill)
     }
 
     /// Moves bytes until both directions wait. Ready when the connection is over.
@@ -76,7 +78,7 @@ impl Replication {
             server: Some(server),
             buffer,
             outbox,
-            ..
+            face,
         } = self
         else {
             return Poll::Ready(());
@@ -100,6 +102,7 @@ impl Replication {
                 (Ok(Flow::Blocked), Ok(Flow::Blocked)) => return Poll::Pending,
                 (Ok(Flow::Moved(count)), _) => {
                     hub.metrics.lane(lane).bytes_out.add(count as u64);
+                    crate::hub::count(&face.deeds.bytes_out, count as u64);
                 }
                 (Ok(Flow::Blocked), Ok(Flow::Moved(_))) => {}
             }

@@ -12,6 +12,7 @@ use pglanes_wire::parameters::{ParameterSet, parse_parameter_status};
 use pglanes_wire::prepared::ServerStatements;
 use pglanes_wire::replies::Replies;
 
+use crate::hub::PoolCounts;
 use crate::meter::Meter;
 use crate::priority::{Backend, Kept};
 use crate::session::Pins;
@@ -22,6 +23,20 @@ use crate::stream::Stream;
 #[derive(Debug)]
 pub(crate) struct ServerFace {
     pub(crate) id: ServerId,
+    pub(crate) lane: LaneId,
+    pub(crate) pool: PoolId,
+    pub(crate) opened_at: Time,
+    /// When its transaction began, or the last one ended.
+    pub(crate) since: Cell<Time>,
+    /// The session that has it (its process id), or 0.
+    pub(crate) session: Cell<i32>,
+    pub(crate) transactions: Cell<u64>,
+    /// Statements prepared on it.
+    pub(crate) prepared: Cell<u32>,
+    /// It is to be closed when it comes back.
+    pub(crate) retired: Cell<bool>,
+    /// What its pool has done.
+    pub(crate) counts: Rc<PoolCounts>,
     /// What a CancelRequest to PostgreSQL must carry.
     pub(crate) key: CancelKey,
     /// The process at the other end, as far as the connection tells.
@@ -163,8 +178,6 @@ pub(crate) struct Server {
     pub(crate) returned: Returned,
     /// The scheduler was told that the session keeps it between its transactions.
     pub(crate) kept: bool,
-    /// When the session was granted this connection for its transaction.
-    pub(crate) granted_at: Time,
     /// What the transaction takes, where its lane has an objective.
     pub(crate) meter: Meter,
     /// The session that used it last (its process id), or 0.

@@ -45,6 +45,7 @@ fn view(scheduler: &Scheduler, seconds: u64) -> View {
         servers: (1, 2, 4),
         observed: ObservedView::default(),
         draining: false,
+        operated: Default::default(),
     }
 }
 

@@ -60,6 +60,17 @@ pub struct Classified {
     pub why: Why,
 }
 
+impl Classified {
+    /// The place of the rule that put it there, if it was one.
+    #[must_use]
+    pub fn rule(&self) -> Option<usize> {
+        match self.why {
+            Why::Rule(place) => Some(place),
+            Why::Default | Why::Chosen => None,
+        }
+    }
+}
+
 /// What put a session or transaction in its lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use super::histogram::{BUCKETS, LogHistogram};
 use super::{ClassKey, Control, MAX_CLASSES};
@@ -29,6 +30,27 @@ pub struct ClassExport {
     pub shape: u64,
     /// Buckets that have samples, with their number.
     pub buckets: Vec<(u32, u32)>,
+}
+
+impl ClassExport {
+    /// How many transactions it was learned from; older ones count for less.
+    pub fn samples(&self) -> u32 {
+        self.histogram().total()
+    }
+
+    /// The time that so many thousandths of them took at most.
+    pub fn quantile(&self, thousandths: u16) -> Option<Duration> {
+        let quantile = self.histogram().quantile(thousandths);
+        quantile.map(Duration::from_nanos)
+    }
+
+    fn histogram(&self) -> LogHistogram {
+        let mut histogram = LogHistogram::new();
+        for (bucket, count) in &self.buckets {
+            histogram.add(*bucket as usize, *count);
+        }
+        histogram
+    }
 }
 
 /// What does not hold in a baseline that was kept.

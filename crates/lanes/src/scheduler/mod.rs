@@ -108,6 +108,8 @@ pub struct Scheduler {
     objective_edge: Option<Time>,
     /// What an objective leaves to others may have changed.
     objectives_stale: bool,
+    /// How often a throttle became active or quiet, or throttles came and went with a policy.
+    throttle_changes: u64,
     /// Something changed that may let a waiter through.
     dispatch_due: bool,
     /// Counts dispatch rounds, to mark lanes found blocked in one.
@@ -152,6 +154,7 @@ impl Scheduler {
             throttles_stale: false,
             objective_edge: None,
             objectives_stale: false,
+            throttle_changes: 0,
             dispatch_due: false,
             round: 0,
             retired_lanes: 0,
@@ -254,6 +257,17 @@ impl Scheduler {
     #[must_use]
     pub fn is_waiting(&self, ticket: TicketId) -> bool {
         self.tickets.contains_key(&ticket)
+    }
+
+    /// Raised whenever [`Self::active_throttles`] may have changed: cheap enough to look at after every step.
+    #[must_use]
+    pub const fn throttle_changes(&self) -> u64 {
+        self.throttle_changes
+    }
+
+    /// Each throttle by its place in the policy: since when it is active, if it is.
+    pub fn active_throttles(&self) -> impl Iterator<Item = Option<Time>> + '_ {
+        self.throttles.iter().map(|throttle| throttle.active_since)
     }
 
     /// The end of every step.

@@ -99,6 +99,7 @@ impl Scheduler {
 
     /// A throttle that was there before, by name and lanes, stays active since when it was, and keeps its counts.
     fn apply_throttles(&mut self, policies: impl Iterator<Item = (ThrottlePolicy, Force)>) {
+        self.throttle_changes += 1;
         let mut before = std::mem::take(&mut self.throttles);
         for (policy, force) in policies {
             let key = |policy: &ThrottlePolicy| (policy.name.clone(), policy.watch, policy.lane);

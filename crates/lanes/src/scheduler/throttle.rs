@@ -123,7 +123,9 @@ impl Scheduler {
             if throttle.force == Force::None {
                 continue;
             }
+            let before = throttle.active_since;
             let edge = throttle.refresh(&self.lanes[throttle.policy.watch.index()], self.now);
+            self.throttle_changes += u64::from(before != throttle.active_since);
             self.throttle_edge = earliest(self.throttle_edge, edge);
             if throttle.active_since.is_some() {
                 self.lanes[throttle.policy.lane.index()].throttles_active += 1;

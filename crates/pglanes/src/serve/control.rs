@@ -1,8 +1,10 @@
-//! What signals and the file ask for, until the proxy has ended.
+//! What signals, the file and the console ask for, until the proxy has ended.
 
 use std::time::Duration;
 
-use pglanes_proxy::Handle;
+use pglanes_admin::Operation;
+use pglanes_proxy::{Ending, Handle};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::ServeError;
@@ -19,6 +21,8 @@ const END_AT_ONCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Serving,
+    /// Nobody new comes in, and it ends when the last has left.
+    Leaving,
     /// Transactions finish, nothing new begins.
     Draining,
 }
@@ -26,15 +30,22 @@ enum Phase {
 pub(super) struct Control {
     signals: Signals,
     reloader: Reloader,
+    operations: mpsc::Receiver<Operation>,
     handle: Handle,
     phase: Phase,
 }
 
 impl Control {
-    pub(super) fn new(signals: Signals, reloader: Reloader, handle: Handle) -> Self {
+    pub(super) fn new(
+        signals: Signals,
+        reloader: Reloader,
+        operations: mpsc::Receiver<Operation>,
+        handle: Handle,
+    ) -> Self {
         Self {
             signals,
             reloader,
+            operations,
             handle,
             phase: Phase::Serving,
         }
@@ -50,21 +61,49 @@ impl Control {
         loop {
             tokio::select! {
                 asked = self.signals.next() => match (asked, self.phase) {
-                    (Asked::Reload, Phase::Serving) => self.reloader.reload().await,
+                    (Asked::Reload, Phase::Serving | Phase::Leaving) => {
+                        // Why not is in the log.
+                        let _ = self.reloader.reload().await;
+                    }
                     (Asked::Reload, Phase::Draining) => {
                         tracing::info!("SIGHUP changes nothing: the proxy is ending");
                     }
-                    (Asked::End, Phase::Serving) => self.drain().await?,
+                    (Asked::End, Phase::Serving | Phase::Leaving) => self.drain().await?,
                     (Asked::End, Phase::Draining) => return self.end_at_once().await,
                 },
-                _ = look.tick(), if self.phase == Phase::Serving => self.reloader.look().await,
+                Some(operation) = self.operations.recv() => self.carry_out(operation).await?,
+                _ = look.tick(), if self.phase != Phase::Draining => self.reloader.look().await,
                 () = self.handle.ended() => return match self.phase {
                     Phase::Serving => Err(ServeError::Ended),
-                    Phase::Draining => {
+                    Phase::Leaving | Phase::Draining => {
                         tracing::info!("ended");
                         Ok(())
                     }
                 },
+            }
+        }
+    }
+
+    /// What an admin asks for at the console.
+    async fn carry_out(&mut self, operation: Operation) -> Result<(), ServeError> {
+        match operation {
+            Operation::Reload(reply) => {
+                let done = match self.phase {
+                    Phase::Serving | Phase::Leaving => self.reloader.reload().await,
+                    Phase::Draining => Err("the proxy is ending".to_owned()),
+                };
+                // Whoever asked may have gone.
+                drop(reply.send(done));
+                Ok(())
+            }
+            Operation::End(ending) => {
+                tracing::info!(?ending, "ending, as the console asked");
+                self.phase = match ending {
+                    Ending::Clients if self.phase != Phase::Draining => Phase::Leaving,
+                    Ending::Clients | Ending::Transactions(_) => Phase::Draining,
+                };
+                let told = timeout(END_AT_ONCE, self.handle.end(ending)).await;
+                told.map_err(|_| ServeError::Stuck)
             }
         }
     }

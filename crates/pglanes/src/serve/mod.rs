@@ -1,4 +1,4 @@
-//! `pglanes serve`: the proxy on its thread, and beside it on one other: signals, reloads, metrics, and whether PostgreSQL
+//! `pglanes serve`: the proxy on its thread, and beside it on one other: signals, reloads, metrics, the admin console, and whether PostgreSQL
 //! is there.
 //!
 //! - `baselines`: what lanes take in quiet, kept over restarts
@@ -19,16 +19,17 @@ mod upstream;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use pglanes_admin::access::{Access, Names};
-use pglanes_admin::{BindError, Reachability, Status};
+use pglanes_admin::{BindError, Console, Reachability, Status};
 use pglanes_auth::Secret;
 use pglanes_config::{Config, ListenAddress, StateFolder};
-use pglanes_proxy::{Proxy, StartError};
+use pglanes_proxy::{ConsoleDoor, Proxy, StartError};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::file_limit;
 use crate::observe;
@@ -40,6 +41,9 @@ use credentials::OverControl;
 use notify::Told;
 use reload::Reloader;
 use signals::Signals;
+
+/// Requests of the console to this process that may wait.
+const MOST_OPERATIONS: usize = 8;
 
 /// Why serving did not begin, or did not end as it was asked to.
 #[derive(Debug, Error)]
@@ -80,7 +84,11 @@ pub async fn run(source: Source, config: Config) -> Result<(), ServeError> {
     if let Some(warning) = file_limit::ensure(config.limits.clients, config.upstream.slots) {
         tracing::warn!("{warning}");
     }
-    let proxy = Proxy::start_with(config.clone(), Some(OverControl::new()))?;
+    let (tokens, of_tokens) = watch::channel(config.admin.token.clone());
+    let (operations, of_operations) = mpsc::channel(MOST_OPERATIONS);
+    let console = Console::new(of_tokens.clone(), operations);
+    let door: Arc<dyn ConsoleDoor> = Arc::clone(&console) as _;
+    let proxy = Proxy::start_with(config.clone(), Some(OverControl::new()), Some(door))?;
     let (state, kept) = keeping(&config, &proxy)?;
     announce(&source, &config, &proxy, http.as_ref());
     notify::tell(Told::Ready);
@@ -91,7 +99,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), ServeError> {
         configured: started,
     });
     let handle = proxy.handle();
-    let (tokens, of_tokens) = watch::channel(config.admin.token.clone().or(kept.clone()));
+    tokens.send_replace(config.admin.token.clone().or(kept.clone()));
     let metrics = async {
         match http {
             Some(listener) => {
@@ -111,12 +119,12 @@ pub async fn run(source: Source, config: Config) -> Result<(), ServeError> {
     let reloader = Reloader::new(source, stamp, config, handle.clone(), status)
         .with_tokens(tokens, kept)
         .with_observer(configs);
-    let control = Control::new(signals, reloader, handle.clone());
+    let control = Control::new(signals, reloader, of_operations, handle.clone());
     // All of them end with the proxy; when it is stuck the first one does not wait for that.
     let outcome = tokio::select! {
         biased;
         outcome = control.run() => outcome,
-        never = async { tokio::join!(metrics, watching, observing, keeper.run()); std::future::pending::<Never>().await } => match never {},
+        never = async { tokio::join!(metrics, console.serve(handle.clone()), watching, observing, keeper.run()); std::future::pending::<Never>().await } => match never {},
     };
     keeper.write().await;
     finish(proxy, outcome)

@@ -89,12 +89,13 @@ impl Reloader {
         let stamp = self.source.stamp();
         let settled = stamp == std::mem::replace(&mut self.seen, stamp);
         if settled && stamp != self.read {
-            self.reload().await;
+            // Why not is in the log.
+            let _ = self.reload().await;
         }
     }
 
-    /// Reads the file and puts it in force, or says why not.
-    pub(super) async fn reload(&mut self) {
+    /// Reads the file and puts it in force, or says why not, in the log and to whoever asked.
+    pub(super) async fn reload(&mut self) -> Result<(), String> {
         self.source = self.source.clone().if_it_appeared();
         // Before reading: what changes meanwhile is another change.
         self.read = self.source.stamp();
@@ -104,11 +105,15 @@ impl Reloader {
                 for mistake in &mistakes.diagnostics {
                     tracing::error!("{}", mistake.headline());
                 }
-                return self.refused("the file does not hold").await;
+                let first = mistakes.diagnostics.first();
+                let first = first.map(|mistake| mistake.headline().to_string());
+                self.refused("the file does not hold").await;
+                return Err(first.unwrap_or_else(|| "the file does not hold".to_owned()));
             }
         };
         if let Some(why) = unsafe_until_restart(&self.running, &config) {
-            return self.refused(why).await;
+            self.refused(why).await;
+            return Err(why.to_owned());
         }
         let difference = Difference::between(&self.running, &config);
         for warning in &config.warnings {
@@ -116,17 +121,25 @@ impl Reloader {
         }
         let config = with_what_needs_a_restart(config, &self.running);
         match timeout(ANSWER_TIMEOUT, self.handle.reload(config.clone())).await {
-            Ok(Ok(())) => self.in_force(config, &difference),
+            Ok(Ok(())) => {
+                self.in_force(config, &difference);
+                Ok(())
+            }
             Ok(Err(why)) => {
                 tracing::error!("{} changes nothing: {why}", self.source);
+                Err(why)
             }
-            Err(_) => tracing::error!("the data path does not answer; nothing was reloaded"),
+            Err(_) => {
+                let why = "the data path does not answer; nothing was reloaded";
+                tracing::error!("{why}");
+                Err(why.to_owned())
+            }
         }
     }
 
     async fn refused(&self, why: &str) {
         tracing::error!("{} changes nothing: {why}", self.source);
-        if timeout(ANSWER_TIMEOUT, self.handle.reload_refused())
+        if timeout(ANSWER_TIMEOUT, self.handle.reload_refused(why))
             .await
             .is_err()
         {

@@ -6,13 +6,15 @@ use std::rc::Rc;
 use bytes::BytesMut;
 use pglanes_auth::StoredCredential;
 use pglanes_config::{AccessMethod, Admission, NameUsed, ResolvedUser};
-use pglanes_lanes::classify::{Classified, SessionFacts};
+use pglanes_lanes::classify::{Classified, Origin, SessionFacts};
 use pglanes_wire::message;
 use pglanes_wire::startup::Startup;
 
 use super::prove::Proof;
 use super::relay::Relayed;
 use super::{Arrival, Turned};
+use crate::console;
+use crate::events::EventKind;
 use crate::hub::{Live, PoolKey};
 
 /// A client whose login has succeeded.
@@ -35,6 +37,21 @@ impl Known {
             startup: startup.parameters.clone(),
             replication: startup.replication.clone(),
         }
+    }
+}
+
+/// What the rules know of a client before it has said anything.
+pub(super) fn facts<'f>(
+    startup: &'f Startup,
+    user: &'f str,
+    database: &'f str,
+    origin: Origin,
+) -> SessionFacts<'f> {
+    SessionFacts {
+        application_name: startup.parameter("application_name").unwrap_or(""),
+        user,
+        database,
+        origin,
     }
 }
 
@@ -61,13 +78,12 @@ impl Arrival {
     pub(super) async fn authenticate(&mut self, startup: &Startup) -> Result<Known, Turned> {
         let live = self.hub.live();
         let (database, database_used) = live.config.real_database(&startup.database);
+        if self.hub.holds.is_disabled(database) {
+            let text = format!("database \"{}\" is disabled", startup.database);
+            return Err(Turned::away("3D000", text));
+        }
         let user = live.config.real_user(&startup.user);
-        let facts = SessionFacts {
-            application_name: startup.parameter("application_name").unwrap_or(""),
-            user: user.name,
-            database,
-            origin: self.peer.address.into(),
-        };
+        let facts = facts(startup, user.name, database, self.peer.address.into());
         let (class, denied) = live.class_of(&facts, self.chosen.as_deref());
         let mut known = Known {
             user: user.name.to_owned(),
@@ -75,9 +91,14 @@ impl Arrival {
             class,
             relayed: None,
         };
-        if let Err(turned) = self.admit(&live, startup, &user, &mut known).await {
+        let admitted = self.admit(&live, startup, &user, &mut known, database);
+        if let Err(turned) = admitted.await {
             if !matches!(turned, Turned::Gone) {
                 self.hub.metrics.login_failures.increment();
+                self.hub.events.push(EventKind::LoginFailed {
+                    user: crate::hub::short(&known.user),
+                    database: crate::hub::short(&known.database),
+                });
             }
             return Err(turned);
         }
@@ -95,24 +116,37 @@ impl Arrival {
         self.hub.metrics.logins.increment();
         if user.used == NameUsed::Alias || database_used == NameUsed::Alias {
             self.hub.metrics.aliases_used.increment();
+            let used = [
+                ("user", user.used, startup.user.as_str()),
+                ("database", database_used, startup.database.as_str()),
+            ];
+            self.hub.count_aliases(startup, used);
             self.hub.log_alias(startup, &known.user, &known.database);
         }
         Ok(known)
     }
 
-    /// Asks of the client what the rules say, and checks it.
-    async fn admit(
+    /// Asks of the client what the rules say of this database, and checks it.
+    pub(super) async fn admit(
         &mut self,
         live: &Live,
         startup: &Startup,
         user: &ResolvedUser<'_>,
         known: &mut Known,
-    ) -> Result<(), Turned> {
+        database: &str,
+    ) -> Result<console::Proof, Turned> {
+        let given = |()| console::Proof::Given;
         let from = self.peer.address;
-        let method = match live.config.admission(from, &known.database, &known.user) {
+        let method = match live.config.admission(from, database, &known.user) {
             Admission::By(method) => method,
-            Admission::Peer(map) => return self.is_peer(map, &startup.user, user.name).await,
-            Admission::Cert(map) => return self.is_certified(map, &startup.user, user.name),
+            Admission::Peer(map) => {
+                let is_peer = self.is_peer(map, &startup.user, user.name).await;
+                return is_peer.map(given);
+            }
+            Admission::Cert(map) => {
+                let is_certified = self.is_certified(map, &startup.user, user.name);
+                return is_certified.map(given);
+            }
             Admission::NoRule => {
                 let text = format!(
                     "no access rule for host \"{from}\", user \"{}\", database \"{}\" (lanes.yaml: access)",
@@ -131,37 +165,47 @@ impl Arrival {
             }
             // A password that stands in the file was put there to be asked for.
             AccessMethod::Trust if user.credential.is_none() || !live.config.access.is_empty() => {
-                Ok(())
+                Ok(console::Proof::None)
             }
             // Rules of these kinds come with their map, and were answered above.
             AccessMethod::Cert | AccessMethod::Peer => {
                 Err(Turned::away("28000", "the access rule has no map"))
             }
-            AccessMethod::Relay => {
-                let credential = self.credential(live, user).await?;
-                match credential.stored() {
-                    None => {
-                        known.relayed = self.relay(startup, known).await?;
-                        Ok(())
-                    }
-                    Some(StoredCredential::Md5(_)) => {
-                        self.prove(AccessMethod::Md5, startup, user, credential)
-                            .await
-                    }
-                    Some(_) => {
-                        self.prove(AccessMethod::ScramSha256, startup, user, credential)
-                            .await
-                    }
-                }
-            }
+            AccessMethod::Relay => self.prove_or_relay(live, startup, user, known).await,
             AccessMethod::Trust
             | AccessMethod::Password
             | AccessMethod::Md5
             | AccessMethod::ScramSha256 => {
                 let credential = self.credential(live, user).await?;
-                self.prove(method, startup, user, credential).await
+                let proved = self.prove(method, startup, user, credential).await;
+                proved.map(given)
             }
         }
+    }
+
+    /// What is known of the user is proved here; of whom nothing is known, PostgreSQL decides.
+    async fn prove_or_relay(
+        &mut self,
+        live: &Live,
+        startup: &Startup,
+        user: &ResolvedUser<'_>,
+        known: &mut Known,
+    ) -> Result<console::Proof, Turned> {
+        let credential = self.credential(live, user).await?;
+        let method = match credential.stored() {
+            None => {
+                known.relayed = self.relay(startup, known).await?;
+                // Without a connection PostgreSQL took the user unasked.
+                return Ok(match known.relayed {
+                    Some(_) => console::Proof::Given,
+                    None => console::Proof::None,
+                });
+            }
+            Some(StoredCredential::Md5(_)) => AccessMethod::Md5,
+            Some(_) => AccessMethod::ScramSha256,
+        };
+        let proved = self.prove(method, startup, user, credential).await;
+        proved.map(|()| console::Proof::Given)
     }
 
     /// What is known of the user: by the files, else by `auth_query`.

@@ -5,6 +5,7 @@
 //! - `client`: the task of one client
 //! - `encrypt`: TLS
 //! - `first`: SSLRequest, GSSENCRequest, CancelRequest, startup
+//! - `console`: clients of the admin console, who are handed on
 //! - `login`: who the client is, and what is asked of it
 //! - `prove`, `peer`, `relay`: how it is checked
 //! - `verifiers`: what a password is held against
@@ -12,6 +13,7 @@
 //! - `replication`: a server connection of its own, for a client that asks for replication
 
 mod client;
+mod console;
 mod encrypt;
 mod first;
 pub(crate) mod listener;
@@ -118,6 +120,10 @@ pub(crate) async fn take_in(hub: Rc<Hub>, stream: Stream, peer: Peer) -> Option<
         Ok(Ok(LoggedIn::Replication(link))) => {
             return Some(Client::Replication(Box::new(link.start(arrival))));
         }
+        Ok(Ok(LoggedIn::Console(admitted))) => {
+            admitted.hand_on(arrival);
+            return None;
+        }
         Ok(Err(turned)) => turned,
         Err(_) => Turned::away(
             "08006",
@@ -135,6 +141,7 @@ pub(crate) async fn take_in(hub: Rc<Hub>, stream: Stream, peer: Peer) -> Option<
 enum LoggedIn {
     Session(welcome::Welcomed),
     Replication(replication::Link),
+    Console(console::Admitted),
 }
 
 /// Takes the choice of a lane out of the startup packet: it is not for PostgreSQL to know when it opens a connection, or each
@@ -151,6 +158,10 @@ impl Arrival {
         self.chosen = take_choice(&mut startup);
         if self.hub.phase.get() == Phase::Draining {
             return Err(Turned::away("57P03", "pglanes is shutting down"));
+        }
+        // Before the limit on sessions: who looks why there is no room needs none.
+        if let Some(door) = self.door(&startup) {
+            return self.visit(startup, door).await.map(LoggedIn::Console);
         }
         self.refuse_if_full()?;
         let known = self.authenticate(&startup).await?;

@@ -12,6 +12,8 @@ use super::{Arrival, Turned};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
     pub(crate) address: ClientAddress,
+    /// 0 over a unix socket.
+    pub(crate) port: u16,
     /// The operating system user, over a unix socket.
     user_id: Option<u32>,
 }
@@ -20,6 +22,7 @@ impl Peer {
     pub(super) fn over_tcp(address: SocketAddr) -> Self {
         Self {
             address: ClientAddress::Tcp(address.ip()),
+            port: address.port(),
             user_id: None,
         }
     }
@@ -27,6 +30,7 @@ impl Peer {
     pub(super) fn over_unix(stream: &UnixStream) -> Self {
         Self {
             address: ClientAddress::Local,
+            port: 0,
             // The credentials are those of whoever called connect(2); a socket that has
             // none is nobody's.
             user_id: stream.peer_cred().ok().map(|peer| peer.uid()),

@@ -10,6 +10,8 @@ use super::login::Known;
 use super::{Arrival, Turned};
 use crate::hub::{Activity, Asked, LinkedServer, SessionFace};
 use crate::replication::Replication;
+use crate::session::Identity;
+use crate::settings::Settings;
 
 /// A client that has its server connection and was welcomed.
 pub(super) struct Link {
@@ -51,7 +53,18 @@ impl Arrival {
                 Asked::Waiting(ticket) => self.wait(ticket).await,
             };
         };
-        let face = self.register(lane, &startup, None)?;
+        let identity = {
+            let initial = self.hub.settings.borrow_mut().intern(Settings::default());
+            let identity = Identity {
+                user: known.user,
+                database: known.database,
+                pool,
+                initial,
+            };
+            self.hub.identities.borrow_mut().intern(identity)
+        };
+        let told = Rc::clone(&server.parameters);
+        let face = self.register(&startup, identity, known.class, told, None)?;
         // From here on a cancel finds the connection.
         let linked = Activity::Linked(Rc::clone(&server.face));
         face.activity.replace(linked);

@@ -17,7 +17,7 @@ use super::relay::Relayed;
 use super::{Arrival, Turned};
 use crate::choice::LANE_SETTING;
 use crate::hub::relayed::{Offered, RelayedSession};
-use crate::hub::{Asked, LinkedServer, PoolKey, Refusal, SessionFace, WaitingTicket};
+use crate::hub::{Asked, LinkedServer, Origin, PoolKey, Refusal, SessionFace, WaitingTicket};
 use crate::session::{Identity, NONE_LEFT, Session};
 use crate::settings::Settings;
 
@@ -106,7 +106,8 @@ impl Arrival {
             Some(_) => None,
         };
         let backend = server.as_ref().map(|server| server.face.key.pid());
-        let face = self.register(class.lane, &startup, backend)?;
+        let known_as = Rc::clone(&told);
+        let face = self.register(&startup, identity.clone(), class, known_as, backend)?;
         self.say_welcome(&face, &told).await?;
         Ok(Welcomed {
             face,
@@ -157,13 +158,26 @@ impl Arrival {
     /// Gives the session its cancel key; with the process id of its backend, where it has one.
     pub(super) fn register(
         &self,
-        lane: LaneId,
         startup: &Startup,
+        identity: Rc<Identity>,
+        class: Classified,
+        told: Rc<ParameterSet>,
         backend: Option<i32>,
     ) -> Result<Rc<SessionFace>, Turned> {
         self.refuse_if_full()?;
+        let origin = Origin {
+            identity,
+            class,
+            told,
+            address: self.peer.address,
+            port: self.peer.port,
+            encrypted: self.stream.tls().is_some(),
+            replication: startup.replication.is_some(),
+            now: self.hub.clock.now(),
+        };
         let mut sessions = self.hub.sessions.borrow_mut();
-        let registered = sessions.register(lane, startup.version.cancel_secret(), backend);
+        let secret = startup.version.cancel_secret();
+        let registered = sessions.register(origin, secret, backend);
         registered.ok_or_else(|| Turned::away("58000", "no randomness for a cancel key"))
     }
 

@@ -13,12 +13,20 @@
 //! - `baselines`: what outlives a restart
 //! - `observing`: what follows from what others saw of the server
 //! - `priorities`: which backends run at which CPU and I/O priority
+//! - `hold`: what an operator has paused or disabled
+//! - `operate`: what an operator asks for
+//! - `look`: what an operator sees
+//! - `happenings`: what becomes an event
 
 mod baselines;
+mod happenings;
+mod hold;
 pub(crate) mod known;
 pub(crate) mod live;
+mod look;
 mod observing;
 mod opening;
+mod operate;
 mod pools;
 mod priorities;
 mod registry;
@@ -36,12 +44,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use pglanes_lanes::{ClientKey, Input, LaneId, Leases, Scheduler, ServerId, Time};
+use pglanes_auth::{Secret, Verifier};
+use pglanes_lanes::{ClientKey, Input, LaneId, Leases, PoolId, Scheduler, ServerId, Time};
 use pglanes_wire::parameters::ParameterSet;
 use pglanes_wire::prepared::StatementCache;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::console::{ConsoleDoor, Visitors};
 use crate::credentials::CredentialSource;
 use crate::events::Events;
 use crate::metrics::Metrics;
@@ -57,10 +67,13 @@ pub use baselines::{Baselines, LaneBaseline};
 use known::Known;
 use relayed::Relays;
 
+pub(crate) use happenings::short;
 pub(crate) use live::Live;
 pub(crate) use opening::{OWN_APPLICATION_NAME, open as open_connection, startup_parameters};
-pub(crate) use pools::{PoolKey, Pools};
-pub(crate) use registry::{Activity, Asked as AskedOfSession, Registry, SessionFace, Stall};
+pub(crate) use pools::{PoolCounts, PoolKey, Pools, count};
+pub(crate) use registry::{
+    Activity, Asked as AskedOfSession, Origin, Registry, SessionFace, Stall,
+};
 pub use rules::MOST_BLOCKERS;
 pub(crate) use rules::Orders;
 pub(crate) use slots::{Asked, LinkedServer, Refusal, TERMINATE};
@@ -81,10 +94,20 @@ pub(crate) enum Phase {
 /// Where a server connection is.
 #[derive(Debug)]
 enum ServerPlace {
-    Opening,
+    Opening {
+        lane: LaneId,
+        pool: PoolId,
+        since: Time,
+    },
     Idle(Box<Server>),
     /// With a session.
     Linked(Rc<ServerFace>),
+}
+
+impl ServerPlace {
+    fn opening(lane: LaneId, pool: PoolId, since: Time) -> Self {
+        Self::Opening { lane, pool, since }
+    }
 }
 
 /// The shared state of the data thread.
@@ -130,11 +153,22 @@ pub(crate) struct Hub {
     priorities: Priorities,
     record: RefCell<Record>,
     pub(crate) events: Events,
+    /// PostgreSQL was tried: from then on it is up or down.
+    upstream_tried: Cell<bool>,
     aliases: RefCell<upkeep::AliasLog>,
     /// Backends that keep others waiting.
     blockers: RefCell<HashSet<i32>>,
     /// Makes numbers of clients' names, which nobody outside can foresee.
     names: RandomState,
+    pub(crate) holds: hold::Holds,
+    throttles: happenings::Throttles,
+    /// Who serves the admin console, if anybody does.
+    pub(crate) console: Option<Arc<dyn ConsoleDoor>>,
+    pub(crate) visitors: Visitors,
+    /// The console's token, and what proofs of it are held against.
+    pub(crate) console_verifier: RefCell<Option<(Secret<String>, Verifier)>>,
+    /// What operators have set since the last reload, by key.
+    adjusted: RefCell<BTreeMap<String, String>>,
 }
 
 impl Hub {
@@ -144,6 +178,7 @@ impl Hub {
         metrics: Arc<Metrics>,
         mock_secret: [u8; 32],
         source: Option<Arc<dyn CredentialSource>>,
+        console: Option<Arc<dyn ConsoleDoor>>,
         events: Events,
     ) -> Rc<Self> {
         let scheduler = Scheduler::new(live.policy.clone());
@@ -184,6 +219,13 @@ impl Hub {
             names: RandomState::new(),
             record: RefCell::default(),
             events,
+            upstream_tried: Cell::new(false),
+            holds: hold::Holds::default(),
+            throttles: happenings::Throttles::default(),
+            console,
+            visitors: Visitors::default(),
+            console_verifier: RefCell::default(),
+            adjusted: RefCell::default(),
         });
         hub.prioritise_lanes();
         hub

@@ -192,16 +192,26 @@ impl Hub {
         if let Some(version) = welcome.parameters.get("server_version") {
             self.note_server_version(version);
         }
+        let now = self.clock.now();
         let parameters = self.parameter_sets.borrow_mut().intern(welcome.parameters);
         self.pools
             .borrow_mut()
             .set_welcome(pool, Some(Rc::clone(&parameters)));
         let (backend, kept) = self.prioritise(&live, lane, &welcome.key, &stream);
         self.metrics.servers_opened.increment();
-        self.metrics.upstream_up.set(true);
+        self.upstream_is_up();
         Server {
             face: Rc::new(ServerFace {
                 id,
+                lane,
+                pool,
+                opened_at: now,
+                since: Cell::new(now),
+                session: Cell::new(0),
+                transactions: Cell::new(0),
+                prepared: Cell::new(0),
+                retired: Cell::new(false),
+                counts: self.pools.borrow().counts(pool),
                 key: welcome.key,
                 backend,
                 kept: RefCell::new(kept),
@@ -230,7 +240,6 @@ impl Hub {
             sequences_are_ours: false,
             returned: Returned::default(),
             kept: false,
-            granted_at: Time::from_nanos(0),
             meter: Meter::default(),
             dying: false,
         }
@@ -240,7 +249,7 @@ impl Hub {
         tracing::warn!(server = id.0, %error, "server connection not opened");
         self.metrics.open_failures.increment();
         if !matches!(error, OpenError::Refused(_) | OpenError::NoPassword(_)) {
-            self.metrics.upstream_up.set(false);
+            self.upstream_is_down(&error.to_string());
         }
         if error.is_unproven() {
             self.doubt(pool);

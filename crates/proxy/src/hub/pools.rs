@@ -1,6 +1,7 @@
 //! Pools: the combinations of user, database and startup parameters that server
 //! connections are opened with, and what PostgreSQL says at their login.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -27,6 +28,33 @@ struct Pool {
     welcome: Option<Rc<ParameterSet>>,
     /// Who makes its connections.
     supply: Supply,
+    counts: Rc<PoolCounts>,
+}
+
+/// What was done in a pool, as PgBouncer counts it. The data thread alone writes; times are in microseconds.
+#[derive(Debug, Default)]
+pub(crate) struct PoolCounts {
+    /// Server connections given to a transaction.
+    pub(crate) assignments: Cell<u64>,
+    pub(crate) transactions: Cell<u64>,
+    /// Simple queries and executions.
+    pub(crate) queries: Cell<u64>,
+    /// Of clients.
+    pub(crate) bytes_received: Cell<u64>,
+    /// To clients.
+    pub(crate) bytes_sent: Cell<u64>,
+    pub(crate) transaction_us: Cell<u64>,
+    /// The part of that in which the server waited for the client's next statement.
+    pub(crate) idle_in_transaction_us: Cell<u64>,
+    pub(crate) wait_us: Cell<u64>,
+    pub(crate) client_parses: Cell<u64>,
+    pub(crate) server_parses: Cell<u64>,
+    pub(crate) binds: Cell<u64>,
+}
+
+/// Adds to a count.
+pub(crate) fn count(counter: &Cell<u64>, more: u64) {
+    counter.set(counter.get().wrapping_add(more));
 }
 
 /// The most combinations that are kept: startup parameters are the clients' choice.
@@ -55,12 +83,27 @@ impl Pools {
             key,
             welcome: None,
             supply: Supply::Opened,
+            counts: Rc::default(),
         });
         Some(id)
     }
 
     pub(crate) fn key(&self, id: PoolId) -> Rc<PoolKey> {
         Rc::clone(&self.pools[id.0 as usize].key)
+    }
+
+    pub(crate) fn counts(&self, id: PoolId) -> Rc<PoolCounts> {
+        Rc::clone(&self.pools[id.0 as usize].counts)
+    }
+
+    /// Every pool behind this one, by number.
+    pub(crate) fn after(
+        &self,
+        id: Option<PoolId>,
+    ) -> impl Iterator<Item = (PoolId, &PoolKey, &PoolCounts)> {
+        let first = id.map_or(0, |id| id.0 as usize + 1);
+        let pools = self.pools.iter().enumerate().skip(first);
+        pools.map(|(index, pool)| (PoolId(index as u32), &*pool.key, &*pool.counts))
     }
 
     pub(crate) fn welcome(&self, id: PoolId) -> Option<Rc<ParameterSet>> {

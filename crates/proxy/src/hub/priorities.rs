@@ -69,7 +69,7 @@ impl Hub {
         let servers = self.servers.borrow();
         let scheduler = self.scheduler.borrow();
         let faces = servers.values().filter_map(|place| match place {
-            ServerPlace::Opening => None,
+            ServerPlace::Opening { .. } => None,
             ServerPlace::Idle(server) => Some(&server.face),
             ServerPlace::Linked(face) => Some(face),
         });

@@ -225,7 +225,7 @@ impl Hub {
         pool: PoolId,
         connection: Connection,
     ) -> Offered {
-        let ticket = self.waiters.borrow_mut().issue();
+        let ticket = self.waiters.borrow_mut().issue(None);
         self.relays.offered.replace(Some(Offer {
             ticket,
             lane,

@@ -9,7 +9,9 @@ use pglanes_lanes::{
 };
 
 use super::waiters::Outcome;
+use super::waiters::Wanted;
 use super::{Hub, ServerPlace, WaitingTicket};
+use crate::events::EventKind;
 use crate::server::{Because, Health, Insistence, Server};
 use crate::upstream::SharedOpenError;
 
@@ -86,13 +88,13 @@ impl Drop for LinkedServer {
 impl Hub {
     /// Asks for a server connection for one transaction.
     pub(crate) fn ask(self: &Rc<Self>, lane: LaneId, pool: PoolId, client: ClientKey) -> Asked {
-        let ticket = self.waiters.borrow_mut().issue();
-        self.tell(Input::Request {
-            ticket,
-            lane,
-            pool,
-            client,
-        });
+        let wanted = Wanted { lane, pool, client };
+        let ticket = self.waiters.borrow_mut().issue(Some(wanted));
+        if self.holds.any() && self.must_hold(wanted) {
+            self.hold(ticket, wanted);
+        } else {
+            self.tell(wanted.request(ticket));
+        }
         let outcome = self.waiters.borrow_mut().take(ticket);
         match outcome {
             Some(outcome) => self.settle(outcome),
@@ -106,9 +108,10 @@ impl Hub {
     /// Turns the outcome of a wait into what the session works with.
     pub(crate) fn settle(self: &Rc<Self>, outcome: Outcome) -> Asked {
         match outcome {
-            Outcome::Granted(mut server) => {
-                server.granted_at = self.clock.now();
-                server.face.linked_at.set(server.granted_at);
+            Outcome::Granted(server) => {
+                let now = self.clock.now();
+                server.face.since.set(now);
+                server.face.linked_at.set(now);
                 Asked::Granted(LinkedServer {
                     hub: Rc::clone(self),
                     server: Some(server),
@@ -121,8 +124,12 @@ impl Hub {
 
     /// Takes a connection back. One that owes anything is closed (design rule 2).
     pub(super) fn give_back(self: &Rc<Self>, mut server: Box<Server>) {
+        server.face.session.set(0);
         if !server.is_clean() {
             self.metrics.out_of_sync.increment();
+            self.events.push(EventKind::OutOfSync {
+                server: server.face.id.0,
+            });
             tracing::warn!(
                 server = server.face.id.0,
                 "connection given back while it still owed something: closed"
@@ -150,13 +157,21 @@ impl Hub {
         if server.face.cancelled_because.borrow().is_some() {
             server.face.cancelled_because.replace(None);
         }
+        if server.face.retired.get() {
+            self.discard(&mut server);
+            return;
+        }
         // Answers may have left room nobody needs while it is idle.
         server.carry = Vec::new();
-        let id = server.face.id;
+        let (id, pool) = (server.face.id, server.pool);
         self.servers
             .borrow_mut()
             .insert(id, ServerPlace::Idle(server));
         self.tell(Input::Release { server: id });
+        if self.holds.any() {
+            self.close_if_paused(pool);
+            self.let_go();
+        }
     }
 
     /// Closes a connection that is in nobody's hands any more.
@@ -170,6 +185,9 @@ impl Hub {
         self.tell(Input::Closed {
             server: server.face.id,
         });
+        if self.holds.any() {
+            self.let_go();
+        }
     }
 
     /// Carries out everything the scheduler has decided.
@@ -182,7 +200,7 @@ impl Hub {
                 Some(Output::Open { server, lane, pool }) => {
                     self.servers
                         .borrow_mut()
-                        .insert(server, ServerPlace::Opening);
+                        .insert(server, ServerPlace::opening(lane, pool, self.clock.now()));
                     super::opening::start(self, server, lane, pool);
                 }
                 Some(Output::Close { server }) => {
@@ -201,6 +219,7 @@ impl Hub {
                     reason,
                 }) => {
                     self.metrics.lane(lane).rejected(&reason);
+                    self.note_rejected(lane, &reason);
                     self.reject(ticket, reason);
                 }
                 Some(Output::Notice {
@@ -238,6 +257,7 @@ impl Hub {
             }
         }
         self.arm_timer();
+        self.watch_throttles();
     }
 
     fn grant(self: &Rc<Self>, ticket: TicketId, id: ServerId) {
@@ -315,6 +335,10 @@ impl Hub {
             insistence: Insistence::Statement,
         }));
         self.metrics.throttle_cancels.increment();
+        self.events.push(EventKind::Cancelled {
+            lane: live.lane_name(face.lane).to_owned(),
+            by: format!("throttle {name:?}"),
+        });
         crate::cancel::forward_to_client(self, face);
     }
 
@@ -322,6 +346,13 @@ impl Hub {
     fn tell_of_objective(&self, lane: LaneId, change: ObjectiveChange) {
         let live = self.live();
         let lane = live.lane_name(lane);
+        self.events.push(EventKind::Objective {
+            lane: lane.to_owned(),
+            does: match change {
+                ObjectiveChange::HoldsBack => "holds lanes of lower priority back",
+                ObjectiveChange::Learns => "holds lanes back to learn its latency in quiet",
+            },
+        });
         match change {
             ObjectiveChange::HoldsBack => {
                 tracing::info!(
@@ -342,7 +373,7 @@ impl Hub {
         let mut counts = (0, 0, 0);
         for place in servers.values() {
             match place {
-                ServerPlace::Opening => counts.0 += 1,
+                ServerPlace::Opening { .. } => counts.0 += 1,
                 ServerPlace::Idle(_) => counts.1 += 1,
                 ServerPlace::Linked(_) => counts.2 += 1,
             }

@@ -1,15 +1,19 @@
 //! What the hub does besides the traffic: idle connections that died, databases about
 //! to be dropped, aliases that were used.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use pglanes_config::{MAXIMUM_NAMES, NameUsed};
 use pglanes_lanes::Input;
 use pglanes_wire::startup::Startup;
 
+use super::happenings::short;
 use super::{AskedOfSession, Hub, ServerPlace, Stall};
+use crate::events::EventKind;
 use crate::server::Health;
+use crate::view::AliasView;
 
 /// Alias uses remembered as logged; beyond that each is logged.
 const MOST_ALIASES_REMEMBERED: usize = 1000;
@@ -24,11 +28,33 @@ const LAST_WORDS_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct AliasLog {
     seen: HashSet<(String, String, String)>,
+    /// By kind and alias: configured names alone get here.
+    uses: BTreeMap<(&'static str, String), AliasUse>,
+}
+
+/// How often an alias was used.
+#[derive(Debug)]
+struct AliasUse {
+    count: u64,
+    last: SystemTime,
+    client: String,
 }
 
 impl AliasLog {
     fn is_new(&mut self, entry: (String, String, String)) -> bool {
         self.seen.len() >= MOST_ALIASES_REMEMBERED || self.seen.insert(entry)
+    }
+
+    pub(super) fn view(&self, kind: &'static str, alias: &str, name: &str) -> AliasView {
+        let used = self.uses.get(&(kind, alias.to_owned()));
+        AliasView {
+            kind,
+            alias: alias.to_owned(),
+            name: name.to_owned(),
+            used: used.map_or(0, |used| used.count),
+            last: used.map(|used| used.last),
+            last_client: used.map_or_else(String::new, |used| used.client.clone()),
+        }
     }
 }
 
@@ -69,7 +95,7 @@ impl Hub {
         self.servers.borrow_mut().retain(|id, place| {
             let gone = match place {
                 ServerPlace::Idle(server) => server.check_idle() == Health::Dead,
-                ServerPlace::Opening | ServerPlace::Linked(_) => false,
+                ServerPlace::Opening { .. } | ServerPlace::Linked(_) => false,
             };
             if gone {
                 dead.push(*id);
@@ -111,6 +137,34 @@ impl Hub {
         }
     }
 
+    /// Counts which names of a login were aliases.
+    pub(crate) fn count_aliases(
+        &self,
+        startup: &Startup,
+        names: [(&'static str, NameUsed, &str); 2],
+    ) {
+        let client = short(startup.parameter("application_name").unwrap_or(""));
+        let mut log = self.aliases.borrow_mut();
+        for (kind, used, name) in names {
+            if used == NameUsed::Real {
+                continue;
+            }
+            let entry = log.uses.entry((kind, name.to_owned()));
+            let used = entry.or_insert_with(|| AliasUse {
+                count: 0,
+                last: SystemTime::UNIX_EPOCH,
+                client: String::new(),
+            });
+            used.count += 1;
+            used.last = SystemTime::now();
+            used.client.clone_from(&client);
+        }
+        // Names that a reload took away are forgotten when there are too many.
+        if log.uses.len() > 2 * MAXIMUM_NAMES {
+            log.uses.clear();
+        }
+    }
+
     /// Logs the use of an alias, once per client name.
     pub(crate) fn log_alias(&self, startup: &Startup, user: &str, database: &str) {
         let client = startup.parameter("application_name").unwrap_or("");
@@ -128,6 +182,11 @@ impl Hub {
                 database,
                 "an alias was used"
             );
+            self.events.push(EventKind::AliasUsed {
+                client: short(client),
+                asked: (short(&startup.user), short(&startup.database)),
+                real: (short(user), short(database)),
+            });
         }
     }
 }

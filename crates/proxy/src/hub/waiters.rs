@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use pglanes_lanes::{Input, Rejection, TicketId};
+use pglanes_lanes::{ClientKey, Input, LaneId, PoolId, Rejection, TicketId};
 
 use super::{Hub, Orders};
 use crate::server::Server;
@@ -17,6 +17,27 @@ pub(crate) enum Outcome {
     OpenFailed(SharedOpenError),
 }
 
+/// A slot that is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) lane: LaneId,
+    pub(super) pool: PoolId,
+    pub(super) client: ClientKey,
+}
+
+impl Wanted {
+    /// As the scheduler is told of it.
+    pub(super) fn request(self, ticket: TicketId) -> Input {
+        let Self { lane, pool, client } = self;
+        Input::Request {
+            ticket,
+            lane,
+            pool,
+            client,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Place {
     Free { next: Option<u32> },
@@ -28,6 +49,10 @@ enum Place {
 struct Entry {
     /// Raised each time the place is reused, so that an old ticket finds nothing.
     generation: u32,
+    /// What it asked for. An offer asks for nothing.
+    asked: Option<Wanted>,
+    /// Raised with every ticket: who came first.
+    order: u64,
     place: Place,
     /// What the session is to do meanwhile, or when the wait is over.
     orders: Option<Box<Orders>>,
@@ -38,6 +63,7 @@ struct Entry {
 pub(crate) struct Waiters {
     entries: Vec<Entry>,
     free: Option<u32>,
+    issued: u64,
 }
 
 fn split(ticket: TicketId) -> (usize, u32) {
@@ -48,13 +74,16 @@ fn split(ticket: TicketId) -> (usize, u32) {
 }
 
 impl Waiters {
-    /// A new ticket, waiting.
-    pub(super) fn issue(&mut self) -> TicketId {
+    /// A new ticket, waiting for a slot of this lane for this pool, or for the answer to an offer.
+    pub(super) fn issue(&mut self, asked: Option<Wanted>) -> TicketId {
+        self.issued += 1;
         let index = match self.free {
             Some(index) => index,
             None => {
                 self.entries.push(Entry {
                     generation: 0,
+                    asked: None,
+                    order: 0,
                     place: Place::Free { next: None },
                     orders: None,
                 });
@@ -65,6 +94,7 @@ impl Waiters {
         if let Place::Free { next } = entry.place {
             self.free = next;
         }
+        (entry.asked, entry.order) = (asked, self.issued);
         entry.place = Place::Waiting(None);
         TicketId(u64::from(entry.generation) << 32 | u64::from(index))
     }
@@ -90,6 +120,21 @@ impl Waiters {
             }
             _ => Some(outcome),
         }
+    }
+
+    /// Whoever waits for a slot, in the order in which they asked.
+    pub(super) fn waiting(&self) -> Vec<(TicketId, Wanted)> {
+        let entries = self.entries.iter().enumerate();
+        let mut waiting: Vec<_> = entries
+            .filter(|(_, entry)| matches!(entry.place, Place::Waiting { .. }))
+            .filter_map(|(index, entry)| {
+                let wanted = entry.asked?;
+                let ticket = TicketId(u64::from(entry.generation) << 32 | index as u64);
+                Some((entry.order, (ticket, wanted)))
+            })
+            .collect();
+        waiting.sort_by_key(|(order, _)| *order);
+        waiting.into_iter().map(|(_, waiter)| waiter).collect()
     }
 
     /// Takes the outcome, if there is one; the ticket is then spent.
@@ -179,6 +224,7 @@ impl Drop for WaitingTicket {
             // It was granted in the very moment the client left.
             Some(Outcome::Granted(server)) => self.hub.give_back(server),
             Some(Outcome::Rejected(_) | Outcome::OpenFailed(_)) => {}
+            None if self.hub.holds.remove(ticket) => {}
             None => self.hub.tell(Input::Withdraw { ticket }),
         }
     }
@@ -191,12 +237,12 @@ mod tests {
     #[test]
     fn a_spent_ticket_finds_nothing_though_its_place_is_used_again() {
         let mut waiters = Waiters::default();
-        let first = waiters.issue();
+        let first = waiters.issue(None);
         let rejected = || Outcome::Rejected(Rejection::QueueFull { length: 1 });
         assert!(waiters.take(first).is_none());
         assert!(waiters.decide(first, rejected()).is_none());
         assert!(waiters.take(first).is_some());
-        let second = waiters.issue();
+        let second = waiters.issue(None);
         assert_ne!(first, second);
         assert!(waiters.decide(first, rejected()).is_some());
         assert!(waiters.take(second).is_none());

@@ -1,6 +1,7 @@
 //! What the server says, while the session has it: held against what is owed, noted
 //! where it changes what we know, and passed on as it came.
 
+use std::rc::Rc;
 use std::task::Context;
 
 use bytes::BytesMut;
@@ -13,7 +14,7 @@ use pglanes_wire::replies::Reply;
 use super::Session;
 use super::left::what_is_left;
 use super::relay::{Parting, Progress};
-use crate::hub::OWN_APPLICATION_NAME;
+use crate::hub::{OWN_APPLICATION_NAME, count};
 use crate::server::{OwnQuery, Server};
 use crate::settings::{Captured, captured_row};
 use crate::splice::Splice;
@@ -100,6 +101,8 @@ impl Session {
             .lane(server.lane)
             .bytes_out
             .add(bytes as u64);
+        count(&server.face.counts.bytes_sent, bytes as u64);
+        count(&self.face.deeds.bytes_out, bytes as u64);
         if server.returned.counts {
             self.measure(server, bytes);
         }
@@ -196,6 +199,7 @@ impl Session {
         let mut told = (*self.told).clone();
         told.set(name, value);
         self.told = self.hub.parameter_sets.borrow_mut().intern(told);
+        self.face.told.replace(Rc::clone(&self.told));
     }
 
     /// An error for the client. Returns what it is told instead, where the proxy itself

@@ -91,7 +91,7 @@ impl Session {
                 let relayed = self.relayed.as_ref();
                 let lane = relayed.map_or(lane, |relayed| relayed.lane_for(lane));
                 self.asked_lane = lane;
-                self.asked_at = self.hub.clock.now();
+                self.face.asked_at.set(self.hub.clock.now());
                 let (user, application) = (&self.identity.user, self.application_name());
                 let client = self.hub.client_key(lane, user, application);
                 match self.hub.ask(lane, self.identity.pool, client) {

@@ -104,6 +104,7 @@ impl Session {
             message::notice(&mut out, &denied.body(Severity::Warning));
             self.outbox.extend_from_slice(&out);
         }
+        self.face.rule.set(class.rule());
         let before = std::mem::replace(&mut self.class, class);
         if before.lane != class.lane {
             self.face.lane.set(class.lane);

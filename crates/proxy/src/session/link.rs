@@ -10,7 +10,7 @@ use pglanes_wire::replies::{Expect, OutOfSync};
 
 use super::pins::Reason;
 use super::{Session, State, Step};
-use crate::hub::{Activity, LinkedServer};
+use crate::hub::{Activity, LinkedServer, count};
 use crate::server::{OwnQuery, Returned, Server};
 use crate::settings::Settings;
 use crate::stream::send_or_hold;
@@ -25,29 +25,25 @@ impl Session {
         bytes: &[u8],
         assembled: &mut Vec<u8>,
     ) -> Step {
-        let own = self.face.key.pid();
-        server.sequences_are_ours = server.last_session == own;
-        server.last_session = own;
         let live = self.hub.live();
+        self.take_over(&mut server);
         server.returned = Returned {
             counts: live.options(server.lane).metered,
             ..Returned::default()
         };
         server.kept = false;
         let lane = server.lane;
-        let waited = server.granted_at.since(self.asked_at);
+        let waited = server.face.since.get().since(self.face.asked_at.get());
         self.hub.metrics.lane(lane).queue_wait.record(waited);
         match live.options(lane).measured {
             true => {
-                let granted = server.granted_at;
+                let granted = server.face.since.get();
                 server.meter.begin(waited);
                 server.meter.run(granted);
             }
             false => server.meter.off(),
         }
-        self.face
-            .activity
-            .replace(Activity::Linked(Rc::clone(&server.face)));
+        count(&server.face.counts.wait_us, waited.as_micros() as u64);
         if live.options(self.class.lane).pooling == Pooling::Session {
             self.pin(Reason::SessionPooling);
         }
@@ -84,6 +80,19 @@ impl Session {
             return self.broken_link(server);
         }
         self.link_and_pass(context, server, bytes, assembled)
+    }
+
+    /// The connection is this session's, for all to see.
+    fn take_over(&mut self, server: &mut Server) {
+        let own = self.face.key.pid();
+        server.sequences_are_ours = server.last_session == own;
+        server.last_session = own;
+        server.face.session.set(own);
+        self.face.quiet.set(false);
+        count(&server.face.counts.assignments, 1);
+        self.face
+            .activity
+            .replace(Activity::Linked(Rc::clone(&server.face)));
     }
 
     /// Makes the settings; whatever follows waits until they hold.
@@ -144,6 +153,7 @@ impl Session {
         let renamed =
             server.parameters.get("application_name") != self.told.get("application_name");
         self.told = Rc::clone(&server.parameters);
+        self.face.told.replace(Rc::clone(&self.told));
         if renamed {
             self.reclassify_next();
         }

@@ -46,7 +46,7 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use pglanes_lanes::classify::{Classified, Origin};
-use pglanes_lanes::{Input, LaneId, PoolId, Time};
+use pglanes_lanes::{Input, LaneId, PoolId};
 use pglanes_wire::message::{self, ErrorBody, Severity};
 use pglanes_wire::parameters::ParameterSet;
 use pglanes_wire::prepared::ClientStatements;
@@ -64,6 +64,9 @@ pub(crate) use pins::{Pins, Reason};
 pub(crate) use refuse::NONE_LEFT;
 use settle::Work;
 use unnamed::Unnamed;
+
+/// What PostgreSQL says on pg_terminate_backend.
+const KILLED: &str = "terminating connection due to administrator command";
 
 /// Bytes read at once. One buffer serves all sessions of the thread.
 const READ_BUFFER: usize = 64 * 1024;
@@ -158,9 +161,8 @@ pub(crate) struct Session {
     /// What the statements do that were prepared by SQL.
     sql_prepared: Effects,
     work: Work,
-    /// The lane the transaction asked for its slot in, and when.
+    /// The lane the transaction asked for its slot in.
     asked_lane: LaneId,
-    asked_at: Time,
     state: State,
 }
 
@@ -208,7 +210,6 @@ impl Session {
             sql_prepared: Effects::NONE,
             work: Work::default(),
             asked_lane: class.lane,
-            asked_at: hub.clock.now(),
             state: State::Idle,
             hub,
         }
@@ -253,7 +254,11 @@ impl Session {
 
     fn step_closing(&mut self, context: &mut Context<'_>) -> Step {
         let asked = self.face.asked.get();
-        if asked == AskedOfSession::EndStalled(Stall::LastWords) {
+        if matches!(
+            asked,
+            AskedOfSession::EndStalled(Stall::LastWords) | AskedOfSession::Kill
+        ) && self.face.stall.get().0 == Stall::LastWords
+        {
             return Step::End;
         }
         match poll_flush(&mut self.client, context, &mut self.outbox) {
@@ -286,10 +291,17 @@ impl Session {
 
     /// The proxy, or the session alone, is to end, and nothing runs in it.
     fn is_told_to_end(&self) -> bool {
-        self.hub.phase.get() == Phase::Draining || self.face.asked.get() == AskedOfSession::End
+        self.hub.phase.get() == Phase::Draining
+            || matches!(
+                self.face.asked.get(),
+                AskedOfSession::End | AskedOfSession::Kill
+            )
     }
 
     fn say_goodbye(&mut self) -> Step {
+        if self.face.asked.get() == AskedOfSession::Kill {
+            return self.fatal("57P01", KILLED);
+        }
         self.fatal("57P01", "terminating connection: pglanes is shutting down")
     }
 

@@ -3,6 +3,7 @@
 use pglanes_wire::sql::Effects;
 
 use super::Session;
+use crate::events::EventKind;
 
 /// Why a session keeps its server connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +157,7 @@ impl Pins {
     }
 
     /// Each of them, in a fixed order.
-    pub(super) fn reasons(self) -> impl Iterator<Item = Reason> {
+    pub(crate) fn reasons(self) -> impl Iterator<Item = Reason> {
         let all = Reason::ALL.into_iter();
         all.filter(move |reason| self.contains(*reason))
     }
@@ -209,7 +210,26 @@ impl Session {
                 _ => {}
             }
         }
+        if self.pins.is_empty() {
+            self.face.pinned_at.set(self.hub.clock.now());
+        }
+        self.note_pins(pins.minus(self.pins));
+        self.face.pins.set(pins);
         self.pins = pins;
+    }
+
+    fn note_pins(&self, made: Pins) {
+        // What a lane is configured to do is no event.
+        for reason in made
+            .reasons()
+            .filter(|reason| *reason != Reason::SessionPooling)
+        {
+            self.hub.events.push(EventKind::Pinned {
+                session: self.face.key.pid(),
+                lane: self.hub.live().lane_name(self.face.lane.get()).to_owned(),
+                reason: reason.label(),
+            });
+        }
     }
 }
 

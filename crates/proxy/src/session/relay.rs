@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use pglanes_lanes::Time;
 
 use super::{SCRATCH, Session, State, Step};
+use crate::events::EventKind;
 use crate::hub::{Activity, AskedOfSession, LinkedServer, Stall};
 use crate::server::OwnQuery;
 use crate::stream::poll_flush;
@@ -76,8 +77,10 @@ impl Session {
             drop(server);
             return self.say_goodbye();
         }
-        if let AskedOfSession::EndStalled(stall) = self.face.asked.get() {
-            return self.end_stalled(server, stall);
+        match self.face.asked.get() {
+            AskedOfSession::EndStalled(stall) => return self.end_stalled(server, stall),
+            AskedOfSession::Kill => return self.be_killed(server),
+            AskedOfSession::Nothing | AskedOfSession::CancelWait | AskedOfSession::End => {}
         }
         if server.is_clean()
             && self.work.is_between_transactions(&server)
@@ -176,6 +179,7 @@ impl Session {
                 Poll::Pending => Ok(false),
                 Poll::Ready(Err(_) | Ok(0)) => Err(Parting::ClientGone),
                 Poll::Ready(Ok(count)) => {
+                    self.note_idle_time(server);
                     let bytes = &scratch.read[..count];
                     if self.inbox.is_empty() {
                         self.pass_requests(context, server, bytes, &mut scratch.assembled)?;
@@ -262,6 +266,9 @@ impl Session {
             }
             Parting::OutOfSync(text) => {
                 self.hub.metrics.out_of_sync.increment();
+                self.hub.events.push(EventKind::OutOfSync {
+                    server: server.face.id.0,
+                });
                 tracing::error!(server = server.face.id.0, %text, "server connection out of sync: closed");
                 drop(server);
                 self.fatal("08P01", "the server connection fell out of step")

@@ -11,6 +11,7 @@ use super::lazily::in_block;
 use super::pins::Reason;
 use super::relay::Parting;
 use super::{PassTo, Session};
+use crate::hub::count;
 use crate::kinds;
 use crate::server::{NO_UNNAMED, Server};
 use crate::splice::Splice;
@@ -79,6 +80,8 @@ impl Session {
             }
         }
         self.inbox = bytes[at..].to_vec();
+        count(&server.face.counts.bytes_received, at as u64);
+        count(&self.face.deeds.bytes_in, at as u64);
         if server.replies.has_in_place() {
             self.say_in_place(server);
         }
@@ -121,6 +124,7 @@ impl Session {
             b'E' => {
                 server.sequences_are_ours = true;
                 self.work.executes();
+                count(&server.face.counts.queries, 1);
                 self.count_and_keep(server, Expect::Execute, header, rest, at, splice)
             }
             b'S' => self.count_and_keep(server, Expect::Sync, header, rest, at, splice),
@@ -194,6 +198,7 @@ impl Session {
         if self.listen_must_wait(server, seen, text) {
             return Ok(Taken::NotYet);
         }
+        count(&server.face.counts.queries, 1);
         self.guard_sequences(server, seen.effects, splice)?;
         // The message's own NUL ends the text.
         let sql = text.strip_suffix(b"\0").unwrap_or(text);

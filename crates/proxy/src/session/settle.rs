@@ -15,7 +15,7 @@ use super::answers::APPLICATION_NAME;
 use super::pins::{Pins, Reason};
 use super::relay::{Parting, Progress};
 use super::requests::Said;
-use crate::hub::OWN_APPLICATION_NAME;
+use crate::hub::{OWN_APPLICATION_NAME, count};
 use crate::server::{Ours, OwnQuery, Server};
 use crate::settings::{Settings, capture_query};
 
@@ -181,15 +181,24 @@ impl Session {
         let now = self.hub.clock.now();
         if server.meter.is_on() {
             server.meter.pause(now);
-            if let Some(sample) = server.meter.end(server.granted_at) {
+            if let Some(sample) = server.meter.end(server.face.since.get()) {
                 let lane = server.lane;
                 self.hub.tell(Input::Measured { lane, sample });
             }
         }
         let lane = self.hub.metrics.lane(server.lane);
         lane.transactions.add(1);
-        lane.transaction_time.record(now.since(server.granted_at));
-        server.granted_at = now;
+        let face = &server.face;
+        let took = now.since(face.since.replace(now));
+        lane.transaction_time.record(took);
+        count(&face.counts.transactions, 1);
+        count(&face.counts.transaction_us, took.as_micros() as u64);
+        count(&face.transactions, 1);
+        face.prepared.set(server.statements.len() as u32);
+        let deeds = &self.face.deeds;
+        count(&deeds.transactions, 1);
+        let named = self.statements.as_ref().map_or(0, |names| names.len());
+        deeds.prepared.set(named as u32);
         self.work.ended = true;
         if std::mem::take(&mut self.work.forgets_prepared)
             && let Some(names) = &mut self.statements

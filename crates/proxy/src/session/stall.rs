@@ -3,7 +3,7 @@
 use pglanes_lanes::Time;
 
 use super::{Session, Step};
-use crate::hub::{LinkedServer, Stall};
+use crate::hub::{LinkedServer, Stall, count};
 use crate::server::Server;
 
 impl Session {
@@ -13,6 +13,10 @@ impl Session {
     /// A step in which nothing moved (somebody woke the session) begins no new wait.
     pub(super) fn note_stall(&self, server: &Server, moved: bool) {
         let stall = self.stall(server);
+        let quiet = stall == Stall::None
+            && server.replies.is_settled()
+            && self.work.is_between_transactions(server);
+        self.face.quiet.set(quiet);
         if !moved && stall == self.face.stall.get().0 {
             return;
         }
@@ -21,6 +25,32 @@ impl Session {
         } else {
             self.face.stall.set((stall, self.hub.clock.now()));
         }
+    }
+
+    /// The client's next statement inside a transaction has come: the time since the last one was its own. The clock
+    /// is read for such a statement alone, and for the first of a pinned session's transaction.
+    pub(super) fn note_idle_time(&self, server: &Server) {
+        if let (Stall::IdleInTransaction, since) = self.face.stall.get() {
+            let idle = self.hub.clock.now().since(since);
+            let counts = &server.face.counts;
+            count(&counts.idle_in_transaction_us, idle.as_micros() as u64);
+            self.face.stall.set((Stall::None, Time::ZERO));
+        } else if self.face.quiet.replace(false) {
+            // A pinned session's next transaction begins now.
+            server.face.since.set(self.hub.clock.now());
+        }
+    }
+
+    /// An operator ends the session: what it runs is cancelled, and its connection closed.
+    pub(super) fn be_killed(&mut self, server: LinkedServer) -> Step {
+        let running = !server.replies.is_settled();
+        let mid_message = server.passing > 0;
+        Self::abandon(server, running);
+        if mid_message {
+            // It would take the error for the rest of the row that it has a part of.
+            return Step::End;
+        }
+        self.fatal("57P01", super::KILLED)
     }
 
     fn stall(&self, server: &Server) -> Stall {

@@ -12,6 +12,7 @@ use pglanes_wire::sql::{Effects, StatementKind};
 use super::relay::Parting;
 use super::requests::{Said, Taken, need_more};
 use super::{PassTo, Session};
+use crate::hub::count;
 use crate::kinds;
 use crate::server::{NO_UNNAMED, Server, UNKNOWN_UNNAMED};
 use crate::splice::Splice;
@@ -31,6 +32,7 @@ impl Session {
         let Some(whole) = rest.get(..header.total) else {
             return self.pass_large_parse(server, header, rest, at, splice);
         };
+        count(&server.face.counts.client_parses, 1);
         let Some((name, content)) = split_cstr(&whole[HEADER..]) else {
             return Err(Parting::Violation("Parse: its name does not end".into()));
         };
@@ -138,6 +140,7 @@ impl Session {
         statement: &Statement,
         splice: &mut Splice<'_>,
     ) -> Result<(), Parting> {
+        count(&server.face.counts.server_parses, 1);
         if let Some(evicted) = server.statements.insert(statement.id) {
             self.count(server, Expect::CloseOwn(evicted))?;
             let mut name = [0; 48];
@@ -155,6 +158,7 @@ impl Session {
         at: usize,
         splice: &mut Splice<'_>,
     ) -> Result<Taken, Parting> {
+        count(&server.face.counts.binds, 1);
         let have = header.total.min(rest.len());
         let names = split_cstr(&rest[HEADER..have])
             .and_then(|(portal, rest)| split_cstr(rest).map(|(name, _)| (portal, name)));
