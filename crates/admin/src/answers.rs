@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef, State};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use pglanes_proxy::{Handle, View};
 use serde_json::json;
 use tokio::sync::watch;
 
 use crate::access::Access;
+use crate::dashboard;
 use crate::leases;
 use crate::metrics;
 use crate::{Reachability, Status};
@@ -27,6 +28,8 @@ pglanes: a PostgreSQL connection proxy that isolates workloads
 /metrics  counters, gauges and histograms in Prometheus' text format
 /healthz  200 while the data path answers
 /readyz   200 while clients can be served; else 503 and why
+/state    what the dashboard shows, as JSON; /stream the same every second
+/sessions/ID/cancel, /lanes/NAME/pause and /resume: POST does it (with the token)
 /leases   who says that a lane is in use; POST takes one, PUT /leases/ID renews it, DELETE ends it (with the token)
 ";
 
@@ -48,8 +51,13 @@ impl FromRef<Source> for Access {
 }
 
 impl Source {
+    /// What the binary knows, copied out: the channel is locked while it is borrowed.
+    pub(crate) fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
     /// The state at this moment; `None` when the data thread is stuck or gone.
-    async fn view(&self) -> Option<View> {
+    pub(crate) async fn view(&self) -> Option<View> {
         let view = tokio::time::timeout(ANSWER_TIMEOUT, self.handle.view());
         view.await.ok().flatten()
     }
@@ -58,7 +66,14 @@ impl Source {
 /// What there is; everything else is 404 or 405.
 pub(crate) fn router(handle: Handle, status: watch::Receiver<Status>, access: Access) -> Router {
     Router::new()
-        .route("/", get(async || INDEX))
+        .route("/", get(index))
+        .route("/dashboard.css", get(dashboard::style))
+        .route("/dashboard.js", get(dashboard::script))
+        .route("/state", get(dashboard::once))
+        .route("/stream", get(dashboard::live))
+        .route("/sessions/{id}/cancel", post(dashboard::actions::cancel))
+        .route("/lanes/{lane}/pause", post(dashboard::actions::pause))
+        .route("/lanes/{lane}/resume", post(dashboard::actions::resume))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -70,6 +85,15 @@ pub(crate) fn router(handle: Handle, status: watch::Receiver<Status>, access: Ac
             status,
             access,
         })
+}
+
+/// A browser gets the dashboard, everything else a few words.
+async fn index(headers: HeaderMap) -> Response {
+    if dashboard::wants_page(&headers) {
+        dashboard::page()
+    } else {
+        INDEX.into_response()
+    }
 }
 
 /// Never from a cache: an answer is true at one moment.

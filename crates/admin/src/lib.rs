@@ -15,6 +15,7 @@
 pub mod access;
 mod answers;
 mod console;
+mod dashboard;
 mod leases;
 mod metrics;
 mod server;

@@ -246,6 +246,126 @@ async fn what_cannot_be_leased_is_refused_with_what_would_be_right() {
     assert_eq!(status, 404);
 }
 
+/// A request with header lines of the caller's: status, and head and body.
+async fn saying(address: SocketAddr, line: &str, headers: &[&str]) -> (u16, String) {
+    let headers: String = headers
+        .iter()
+        .map(|header| format!("{header}\r\n"))
+        .collect();
+    let request = format!(
+        "{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Length: 0\r\n\r\n"
+    );
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let answer = tokio::time::timeout(PATIENCE, exchange).await.unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer)
+}
+
+#[tokio::test]
+async fn the_stream_tells_the_state_every_second() {
+    let world = world().await;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    let request = b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut heard = Vec::new();
+    let twice = async {
+        while String::from_utf8_lossy(&heard).matches("data: {").count() < 2 {
+            assert!(stream.read_buf(&mut heard).await.unwrap() > 0);
+        }
+    };
+    tokio::time::timeout(PATIENCE, twice).await.unwrap();
+    assert!(String::from_utf8_lossy(&heard).contains("text/event-stream"));
+}
+
+#[tokio::test]
+async fn a_browser_gets_the_dashboard_and_nothing_from_elsewhere() {
+    let world = world().await;
+    let page = saying(world.address, "GET /", &["Accept: text/html"]).await;
+    assert_eq!(page.0, 200);
+    assert!(page.1.contains("default-src 'none'"), "{}", page.1);
+    assert!(page.1.contains("frame-ancestors 'none'"), "{}", page.1);
+    // Every part it names is there, and no part has another address in it.
+    let mut parts = 0;
+    for name in ["/dashboard.css", "/dashboard.js"] {
+        assert!(page.1.contains(&format!("\"{name}\"")), "{name}");
+        let (status, part) = ask(world.address, &format!("GET {name}")).await;
+        assert_eq!(status, 200, "{name}");
+        assert!(!part.contains("https://"), "{name}");
+        assert!(!part.contains("innerHTML"), "{name}");
+        parts += 1;
+    }
+    assert_eq!(
+        page.1.matches("src=\"").count() + page.1.matches("rel=\"stylesheet\"").count(),
+        parts
+    );
+    let (status, text) = ask(world.address, "GET /").await;
+    assert_eq!(status, 200);
+    assert!(
+        text.contains("text/plain") && text.contains("/metrics"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn the_dashboards_state_names_every_lane_and_throttle() {
+    let world = world().await;
+    let (status, answer) = saying(world.address, "GET /state", &[]).await;
+    assert_eq!(status, 200);
+    let body = &answer[answer.find('{').unwrap()..];
+    let state: serde_json::Value = serde_json::from_str(body).unwrap();
+    let lanes: Vec<&str> = state["lanes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|lane| lane["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        lanes,
+        ["evaluation", "compaction", "ltst", "readonly", "default"]
+    );
+    assert_eq!(state["throttles"][0]["watch"], "evaluation");
+    assert_eq!(state["clients"].as_array().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn the_dashboards_actions_need_the_token_and_its_own_page() {
+    let world = world().await;
+    let token = format!("Authorization: Bearer {TOKEN}");
+    let pause = "POST /lanes/ltst/pause";
+    for headers in [
+        vec![],
+        vec!["Authorization: Bearer wrong"],
+        vec![token.as_str(), "Origin: http://evil.example"],
+        vec![token.as_str(), "Sec-Fetch-Site: cross-site"],
+    ] {
+        let (status, answer) = saying(world.address, pause, &headers).await;
+        assert!(matches!(status, 401 | 403), "{headers:?}: {answer}");
+    }
+    let paused = async || {
+        let view = world.proxy.handle().view().await.unwrap();
+        view.operated.paused_lanes.len()
+    };
+    assert_eq!(paused().await, 0);
+    assert_eq!(saying(world.address, pause, &[&token]).await.0, 200);
+    assert_eq!(paused().await, 1);
+    let (status, answer) = saying(world.address, pause, &[&token]).await;
+    assert_eq!(status, 409);
+    assert!(answer.contains("already paused"), "{answer}");
+    let resume = "POST /lanes/ltst/resume";
+    assert_eq!(saying(world.address, resume, &[&token]).await.0, 200);
+    assert_eq!(paused().await, 0);
+    let cancel = "POST /sessions/1/cancel";
+    let (status, answer) = saying(world.address, cancel, &[&token]).await;
+    assert_eq!(status, 409);
+    assert!(answer.contains("no such client"), "{answer}");
+}
+
 #[tokio::test]
 async fn a_header_without_end_is_refused() {
     let world = world().await;
