@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::advise;
 use crate::check;
 use crate::demo;
 use crate::embedded::Embedded;
@@ -53,6 +54,26 @@ enum Command {
     /// Install, remove or print the monitoring views of the schema pglanes
     #[command(subcommand)]
     Views(views::Command),
+    /// Propose PostgreSQL's settings for this machine and the lanes
+    ///
+    /// Changes nothing without --output or --apply; what --apply did, --undo takes back.
+    Tune {
+        #[command(flatten)]
+        file: File,
+        #[command(flatten)]
+        arguments: advise::tune::Arguments,
+    },
+    /// Look for broken connection strings in a source tree, or at the installation
+    ///
+    /// Exit code 1: there is something to mend. Passwords are not shown.
+    Doctor {
+        #[command(flatten)]
+        file: File,
+        #[command(flatten)]
+        arguments: advise::doctor::Arguments,
+    },
+    /// Write a first lanes.yaml from what the running server shows
+    Init(advise::init::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -100,6 +121,41 @@ pub fn run() -> ExitCode {
             Err(error) => fail(FAILED, &format_args!("{error:#}")),
         },
         Command::Views(command) => told(views::run(command)),
+        Command::Tune { file, arguments } => advise(file, async |config| {
+            let said = advise::tune::run(&arguments, config).await?;
+            Ok((said, false))
+        }),
+        Command::Doctor { file, arguments } => advise(file, async |config| {
+            advise::doctor::run(&arguments, config).await
+        }),
+        Command::Init(arguments) => finish(on_a_runtime(async {
+            let said = advise::init::run(&arguments).await?;
+            Ok((said, false))
+        })),
+    }
+}
+
+/// Reads lanes.yaml, and does what the advisor has to.
+fn advise(
+    file: File,
+    work: impl AsyncFnOnce(&pglanes_config::Config) -> anyhow::Result<(String, bool)>,
+) -> ExitCode {
+    match Source::find(file.config).load() {
+        Ok(config) => finish(on_a_runtime(work(&config))),
+        Err(mistakes) => fail(MISTAKEN, &mistakes),
+    }
+}
+
+/// Says what came of it: the text, and whether something is to be mended.
+fn finish(outcome: std::io::Result<anyhow::Result<(String, bool)>>) -> ExitCode {
+    match outcome {
+        Ok(Ok((text, true))) => {
+            say(&text);
+            ExitCode::from(FAILED)
+        }
+        Ok(Ok((text, false))) => say(&text),
+        Ok(Err(error)) => fail(FAILED, &format_args!("{error:#}")),
+        Err(error) => fail(FAILED, &error),
     }
 }
 

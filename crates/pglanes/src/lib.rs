@@ -3,6 +3,7 @@
 //! - [`cli`]: the command line, and the exit codes
 //! - [`serve`]: the proxy with its metrics, its signals and its reloads
 //! - [`check`]: lanes.yaml as understood, and what is probably not meant
+//! - `advise`: tune, doctor and init, wired to this machine and this server
 //! - `run`: a command in a lane, with a lease; `ask`: what commands ask of the running proxy
 //! - [`demo`]: the main job, measured
 //! - [`observe`]: the server, looked at past the lanes
@@ -14,6 +15,7 @@
 //! a password.
 #![forbid(unsafe_code)]
 
+mod advise;
 mod ask;
 pub mod check;
 pub mod cli;

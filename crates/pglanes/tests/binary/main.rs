@@ -5,6 +5,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod advise;
 mod baselines;
 mod check;
 mod priority;
