@@ -1,5 +1,7 @@
 //! The bench in its quick mode, so that it goes on working: every phase runs, on little data, against a real server.
 
+use std::collections::BTreeMap;
+
 use clap::Parser as _;
 use pglanes::demo::phases::Evaluated;
 use pglanes_benches::contention::{arguments::Arguments, measure};
@@ -12,7 +14,7 @@ async fn every_phase_of_the_quick_mode_does_work_without_an_error() {
     for (summary, arm) in report.summaries.iter().zip(&report.arms) {
         let name = &summary.name;
         assert_eq!(arm.measured.len(), 1, "{name}");
-        assert_eq!(summary.errors, 0, "{name}");
+        assert_eq!(summary.unasked_errors(), BTreeMap::new(), "{name}");
         let measured = &arm.measured[0];
         // On a machine that is busy enough an evaluation is cut off: that is no mistake of the bench.
         if let Some(Evaluated::Finished(evaluation)) = &measured.evaluation {

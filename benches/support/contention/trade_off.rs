@@ -174,7 +174,7 @@ mod tests {
             name: (*name).to_owned(),
             work: Work::Both,
             cut_off: 0,
-            errors: 0,
+            errors: BTreeMap::new(),
             figures: BTreeMap::new(),
             ratios: BTreeMap::from([
                 ("time s", spread(*time)),
