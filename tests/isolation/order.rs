@@ -108,3 +108,36 @@ async fn of_two_equal_lanes_neither_waits_for_the_other_to_be_done() {
     drop(holding);
     invariants(&proxy).await;
 }
+
+/// Two sessions queue behind a third: first one that has held the lane's slot for long, then one that never did. Gives the order
+/// in which they were served.
+async fn behind_a_long_one(order: &str) -> String {
+    let lanes = format!("lanes: {{ default: {{ queue: {{ order: {order} }} }} }}");
+    let proxy = Proxy::with(&lanes).slots(1).run().await;
+    make_list(&proxy).await;
+    let long = connect(&proxy, "application_name=long").await;
+    let short = connect(&proxy, "application_name=short").await;
+    long.batch_execute("SELECT pg_sleep(0.2)").await.unwrap();
+    let holding = holder(&proxy, "holder").await;
+    let mut waiters = Vec::new();
+    for (name, client) in [("long", long), ("short", short)] {
+        let sql = format!("INSERT INTO served (name) VALUES ('{name}')");
+        waiters.push(tokio::spawn(async move {
+            client.batch_execute(&sql).await.unwrap();
+        }));
+        waits(&proxy, "default", waiters.len()).await;
+    }
+    holding.batch_execute("COMMIT").await.unwrap();
+    for waiter in waiters {
+        soon(waiter).await.unwrap();
+    }
+    drop(holding);
+    invariants(&proxy).await;
+    served(&proxy).await
+}
+
+#[tokio::test]
+async fn by_service_who_has_held_a_slot_less_goes_first() {
+    assert_eq!(behind_a_long_one("service").await, "short long");
+    assert_eq!(behind_a_long_one("arrival").await, "long short");
+}

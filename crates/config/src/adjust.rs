@@ -31,6 +31,9 @@ const LANE_KEYS: &[(&str, OfLane)] = &[
     ("queue.timeout", |to, from| {
         to.queue_timeout = from.queue_timeout;
     }),
+    ("queue.order", |to, from| {
+        to.queue_order = from.queue_order;
+    }),
     ("mode", |to, from| to.mode = from.mode),
     ("cpu", |to, from| to.cpu = from.cpu),
     ("lazy_begin", |to, from| to.lazy_begin = from.lazy_begin),
@@ -238,6 +241,7 @@ mod tests {
             ("weight", "5"),
             ("queue.length", "17"),
             ("queue.timeout", "17s"),
+            ("queue.order", "service"),
             ("mode", "observe"),
             ("cpu", "low"),
             ("lazy_begin", "true"),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pglanes_lanes::QueueOrder;
 use pglanes_lanes::classify::StatementKind;
 
 use crate::access::AddressMatch;
@@ -44,6 +45,8 @@ pub struct Lane {
     pub queue_timeout: Duration,
     /// How long one waits before its client is told so; `None` is never.
     pub queue_notice: Option<Duration>,
+    /// Who goes first among those who wait.
+    pub queue_order: QueueOrder,
     /// PostgreSQL settings that its connections start with, as written, in the order of the file.
     pub settings: Vec<(String, String)>,
     /// The operating system's priority for its server processes.
@@ -92,6 +95,7 @@ impl Lane {
             queue_length: 200,
             queue_timeout: Duration::from_secs(60),
             queue_notice: None,
+            queue_order: QueueOrder::Arrival,
             settings: Vec::new(),
             cpu: Cpu::Normal,
             io: Io::Normal,

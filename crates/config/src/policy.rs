@@ -224,6 +224,7 @@ fn lane_policy(lane: &Lane, epoch: u64, index: &LaneIndex) -> LanePolicy {
         queue_timeout: lane.queue_timeout,
         // The scheduler's zero is "never".
         queue_notice: lane.queue_notice.unwrap_or(Duration::ZERO),
+        queue_order: lane.queue_order,
         rules: lane
             .limits
             .iter()

@@ -339,6 +339,12 @@ impl Difference {
             &old.queue_notice,
             &new.queue_notice,
         );
+        self.debugged(
+            Takes::Live,
+            &key("queue.order"),
+            &old.queue_order,
+            &new.queue_order,
+        );
         if old.settings != new.settings {
             let (before, after) = (old.settings.iter(), new.settings.iter());
             let gone = before

@@ -1,5 +1,9 @@
 //! The names by which the owner and the scheduler speak of things.
 
+use std::time::Duration;
+
+use crate::time::nanos;
+
 /// A lane, by its place in [`Policy::lanes`](crate::Policy). Stable over reloads: lanes are appended and retired, never moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneId(pub u16);
@@ -46,6 +50,19 @@ pub struct ClientKey {
     pub user: u64,
     /// The application.
     pub application: u64,
+}
+
+/// When it is a session's turn in a lane that is ordered by service, in virtual nanoseconds; zero elsewhere. See
+/// [`QueueOrder::Service`](crate::QueueOrder::Service).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Turn(pub u64);
+
+impl Turn {
+    /// The turn behind a transaction that held its slot for so long.
+    #[must_use]
+    pub fn after(self, held: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(held)))
+    }
 }
 
 /// A combination of user, database and startup parameters, interned by the owner. A server connection serves one pool.

@@ -1,7 +1,7 @@
 //! What the owner tells the scheduler.
 
 use crate::objective::Sample;
-use crate::{ClientKey, LaneId, Policy, PoolId, ServerId, TicketId};
+use crate::{ClientKey, LaneId, Policy, PoolId, ServerId, TicketId, Turn};
 
 /// Something that happened. Inputs about unknown tickets or servers change nothing: the owner's news may cross with the
 /// scheduler's decision on the way.
@@ -15,6 +15,8 @@ pub enum Input {
         lane: LaneId,
         /// The user, database and startup parameters it needs.
         pool: PoolId,
+        /// When it is its session's turn, as [`Scheduler::turn`](crate::Scheduler::turn) said.
+        turn: Turn,
         /// Who asks; [`ClientKey::default`] where the lane has no caps.
         client: ClientKey,
     },

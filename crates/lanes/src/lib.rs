@@ -22,14 +22,14 @@ mod scheduler;
 pub mod sim;
 mod time;
 
-pub use ids::{ClientKey, LaneId, PoolId, ServerId, TicketId};
+pub use ids::{ClientKey, LaneId, PoolId, ServerId, TicketId, Turn};
 pub use input::{Input, OpenVerdict, Supply};
 pub use lease::{LONGEST_LEASE, Lease, LeaseId, LeaseRefusal, Leases, MAX_LEASES, SHORTEST_LEASE};
 pub use output::{ObjectiveChange, Output, Rejection, Whom};
 pub use policy::{
     Action, Cap, CapPolicy, Condition, DEFAULT_MAX_WAITING, DUTY_PERIOD, Effect, LanePolicy,
     MAX_LANES, MAX_RULES, MAX_THROTTLES, MAX_TOTAL_SLOTS, MAX_WEIGHT, Mode, Policy, PolicyError,
-    RulePolicy, Running, ThrottlePolicy, When,
+    QueueOrder, RulePolicy, Running, ThrottlePolicy, When,
 };
 pub use scheduler::{
     BACKOFF_FIRST, BACKOFF_LONGEST, LaneSnapshot, MAX_BACKOFFS, REOPEN_LAG, RuleSnapshot,

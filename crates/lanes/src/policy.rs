@@ -143,6 +143,20 @@ impl ClientKey {
     }
 }
 
+/// Who goes first among the transactions that wait in one lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueOrder {
+    /// Who came first.
+    #[default]
+    Arrival,
+    /// Whose session has held slots of the lane least: start-time fair queueing (Goyal, Vin and Cheng, 1996), with the time a
+    /// slot was held as the cost. A session's turn is the lane's virtual time, or what its own transactions have brought
+    /// it to, whichever is later; the lane's virtual time is the latest turn that got a slot. So sessions that always wait
+    /// share the lane's slot-time evenly, however long the transactions of each are: between two of them it differs by
+    /// no more than one transaction of each; and time in which a session wanted nothing earns it nothing.
+    Service,
+}
+
 /// Everything the scheduler keeps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
@@ -274,6 +288,8 @@ pub struct LanePolicy {
     pub queue_timeout: Duration,
     /// How long a transaction waits before its client is told so, once.
     pub queue_notice: Duration,
+    /// Who goes first within the lane.
+    pub queue_order: QueueOrder,
     /// How many of the slots one client may have.
     pub caps: CapPolicy,
     /// What becomes of transactions that go too far; at most [`MAX_RULES`].
@@ -307,6 +323,7 @@ impl LanePolicy {
             queue_length: 1000,
             queue_timeout: Duration::from_secs(60),
             queue_notice: Duration::ZERO,
+            queue_order: QueueOrder::Arrival,
             caps: CapPolicy::default(),
             rules: Vec::new(),
             preemptible: None,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::{
     Action, ClientKey, Input, LaneId, Output, Policy, PoolId, Rejection, Scheduler, ServerId,
-    TicketId, Time, Whom, time::nanos,
+    TicketId, Time, Turn, Whom, time::nanos,
 };
 
 /// A small seeded generator (splitmix64): every seed is good, every run repeats.
@@ -282,6 +282,7 @@ impl World<'_> {
                         lane,
                         pool,
                         client,
+                        turn: Turn::default(),
                     },
                 );
             }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use model::{Act, World, millis};
 use pglanes_lanes::objective::{ObjectivePolicy, Target};
 use pglanes_lanes::{
-    Action, CapPolicy, ClientKey, Condition, Effect, LaneId, LanePolicy, Mode, Policy, RulePolicy,
-    Running, Supply, ThrottlePolicy, When,
+    Action, CapPolicy, ClientKey, Condition, Effect, LaneId, LanePolicy, Mode, Policy, QueueOrder,
+    RulePolicy, Running, Supply, ThrottlePolicy, When,
 };
 use proptest::prelude::*;
 
@@ -45,7 +45,7 @@ fn lane() -> impl Strategy<Value = LanePolicy> {
         1..4_u32,
         0..12_usize,
         5..200_u64,
-        (0..4_u32, 0..4_u32, 0..40_u64),
+        (0..4_u32, 0..4_u32, 0..40_u64, any::<bool>()),
         (prop::collection::vec(rule(), 0..3), 0..60_u64),
     )
         .prop_map(
@@ -69,6 +69,10 @@ fn lane() -> impl Strategy<Value = LanePolicy> {
                         per_application: Some(client.1).filter(|&slots| slots > 0),
                     },
                     queue_notice: millis(client.2),
+                    queue_order: match client.3 {
+                        true => QueueOrder::Service,
+                        false => QueueOrder::Arrival,
+                    },
                     min: min.min(max),
                     priority,
                     weight,

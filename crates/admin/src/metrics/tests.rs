@@ -6,7 +6,7 @@ use pglanes_lanes::classify::StatementKind;
 use pglanes_lanes::objective::{ClassKey, ObjectivePolicy, Sample, Target};
 use pglanes_lanes::{
     ClientKey, Condition, Effect, Input, LaneId, LanePolicy, Mode, Policy, PoolId, Running,
-    Scheduler, ThrottlePolicy, TicketId, Time,
+    Scheduler, ThrottlePolicy, TicketId, Time, Turn,
 };
 use pglanes_proxy::{BUCKET_BOUNDS_US, Metrics, View};
 use pglanes_proxy::{BlockedView, DirectView, ObservedView};
@@ -151,6 +151,7 @@ fn an_objective_tells_what_it_keeps_what_it_leaves_and_what_it_knows() {
         lane,
         pool,
         client: ClientKey::default(),
+        turn: Turn::default(),
     };
     scheduler.handle(at(100), request);
     for number in 0..60 {

@@ -1,5 +1,6 @@
 //! The lanes: what belongs in each, and what it may take.
 
+use pglanes_lanes::QueueOrder;
 use pglanes_lanes::classify::StatementKind;
 
 use super::{MAXIMUM_LANES, MAXIMUM_RULES, matching};
@@ -27,6 +28,11 @@ pub(super) const CPU: [(&str, Cpu); 3] = [
     ("normal", Cpu::Normal),
     ("low", Cpu::Low),
     ("background", Cpu::Background),
+];
+
+const ORDERS: [(&str, QueueOrder); 2] = [
+    ("arrival", QueueOrder::Arrival),
+    ("service", QueueOrder::Service),
 ];
 
 const IO: [(&str, Io); 3] = [
@@ -130,6 +136,8 @@ fn lane(
         let timeout = super::server::positive_duration(reading, &queue, "timeout");
         lane.queue_timeout = timeout.unwrap_or(lane.queue_timeout);
         lane.queue_notice = reading.duration_or_off(&queue, "notice").flatten();
+        let order = reading.choice(&queue, "order", &ORDERS);
+        lane.queue_order = order.unwrap_or(lane.queue_order);
     }
     lane.settings = settings::settings(reading, section);
     lane.cpu = reading.choice(section, "cpu", &CPU).unwrap_or(lane.cpu);

@@ -182,6 +182,13 @@ pub(super) const ENTRIES: &[Entry] = &[
         "a client that waits longer is told so once, by a NOTICE with its place in the queue; psql and libpq print it",
     ),
     entry(
+        "lanes.*.queue.order",
+        "arrival or service",
+        "arrival",
+        "who goes first: who came first, or whose session has held the lane's slots least; by service many short transactions \
+         are not kept waiting by a few long ones",
+    ),
+    entry(
         "lanes.*.settings",
         "mapping",
         "{}",

@@ -17,7 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Scheduler;
-use super::queue::{NumberMap, PLACE, Standing, Waiter};
+use super::queue::{NumberMap, PLACE, Standing, Waiter, insert_by_rank};
 use super::slab::{List, Slab};
 use crate::policy::{Cap, CapPolicy, Mode};
 use crate::{ClientKey, LaneId, Rejection};
@@ -205,7 +205,7 @@ impl Scheduler {
         waiter.sequence = self.next_sequence;
         waiter.contends_since = self.now;
         let (lane, pool, client) = (waiter.lane, waiter.pool, waiter.client);
-        self.pools[pool].kin.push_back(&mut self.waiters, place);
+        insert_by_rank(&mut self.pools[pool].kin, &mut self.waiters, place);
         self.take_standing(place, Standing::Uncovered);
         self.take_room(lane, client);
         self.note_stranded(pool);

@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use super::Scheduler;
 use super::pool::{Keep, ServerState};
 use super::queue::{Charge, Standing, Waiter};
-use crate::policy::Mode;
-use crate::{ClientKey, LaneId, Output, TicketId, Time, time::nanos};
+use crate::policy::{Mode, QueueOrder};
+use crate::{ClientKey, LaneId, Output, TicketId, Time, Turn, time::nanos};
 
 /// A lane whose own idle connection fits its foremost waiter goes before an equal that would close and reopen it, until it
 /// is this many grants ahead of its share. Sharing slots grant by grant would reopen a connection for every other
@@ -36,7 +36,7 @@ pub(super) enum Plan {
 }
 
 /// A lane's turn: larger goes first.
-type Turn = (i64, i32, Reverse<u64>, Reverse<usize>);
+type LaneTurn = (i64, i32, Reverse<u64>, Reverse<usize>);
 
 impl Scheduler {
     /// Gives out slots until no lane's foremost waiter can be helped, or until one that was given out changes what the
@@ -56,15 +56,15 @@ impl Scheduler {
 
     /// The lane to serve next, with what to do for it.
     fn choose(&self) -> Option<(usize, Plan)> {
-        let best = self.wanting().max_by_key(|&lane| self.turn(lane))?;
+        let best = self.wanting().max_by_key(|&lane| self.lane_turn(lane))?;
         let plan = self.foremost_plan(best);
         if !matches!(plan, Plan::Open { evict: Some(_) }) {
             return Some((best, plan));
         }
-        let (priority, own, Reverse(pass), _) = self.turn(best);
+        let (priority, own, Reverse(pass), _) = self.lane_turn(best);
         let reach = pass + REOPEN_LAG * self.lanes[best].stride();
         let equals = self.wanting().filter_map(|lane| {
-            let turn = self.turn(lane);
+            let turn = self.lane_turn(lane);
             let equal = (turn.0, turn.1) == (priority, own) && turn.2.0 <= reach;
             equal.then_some((turn, lane))
         });
@@ -84,7 +84,7 @@ impl Scheduler {
         })
     }
 
-    fn turn(&self, index: usize) -> Turn {
+    fn lane_turn(&self, index: usize) -> LaneTurn {
         let lane = &self.lanes[index];
         let since = lane
             .uncovered
@@ -216,8 +216,10 @@ impl Scheduler {
             lane,
             client,
             since,
+            turn,
             ..
         } = self.waiters[waiter];
+        self.note_turn(lane, turn);
         self.hand_over(ticket, lane, client, server, since);
         self.dequeue(waiter);
     }
@@ -225,8 +227,27 @@ impl Scheduler {
     /// The fast way: nobody waits who could have had it.
     pub(super) fn grant_at_once(&mut self, waiter: &Waiter, server: u32) {
         let lane = waiter.lane;
+        self.note_turn(lane, waiter.turn);
         self.hand_over(waiter.ticket, lane, waiter.client, server, self.now);
         self.note_activity(lane);
+    }
+
+    /// The lane's virtual time is the latest turn that got a slot.
+    fn note_turn(&mut self, lane: LaneId, turn: Turn) {
+        let lane = &mut self.lanes[lane.index()];
+        lane.turn = lane.turn.max(turn);
+    }
+
+    /// When it is a session's turn in a lane that is ordered by service, given where its own transactions have brought it;
+    /// zero where the lane is ordered by arrival. To be asked for at each request.
+    #[must_use]
+    pub fn turn(&self, lane: LaneId, own: Turn) -> Turn {
+        match self.lanes.get(lane.index()) {
+            Some(lane) if lane.policy.queue_order == QueueOrder::Service => own.max(lane.turn),
+            // Zero, or behind all who still wait by their service.
+            Some(lane) => lane.turn,
+            None => Turn::default(),
+        }
     }
 
     fn hand_over(
@@ -255,7 +276,7 @@ impl Scheduler {
 
     /// Whether nobody who waits for room in the lane came before a pool's longest waiter.
     pub(super) fn is_foremost(&self, lane: LaneId, pool: u32) -> bool {
-        let arrival = |waiter: Option<u32>| waiter.map(|waiter| self.waiters[waiter].sequence);
+        let arrival = |waiter: Option<u32>| waiter.map(|waiter| self.waiters[waiter].rank());
         let first = arrival(self.lanes[lane.index()].uncovered.front());
         first.is_none_or(|first| {
             arrival(self.pools[pool].kin.front()).is_some_and(|kin| kin <= first)

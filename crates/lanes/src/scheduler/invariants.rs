@@ -137,7 +137,7 @@ impl Scheduler {
             let sequences = pool
                 .kin
                 .iter(&self.waiters)
-                .map(|waiter| self.waiters[waiter].sequence);
+                .map(|waiter| self.waiters[waiter].rank());
             hold(sequences.is_sorted(), || {
                 format!("{what}: waiters out of order")
             })?;

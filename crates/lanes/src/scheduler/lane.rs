@@ -9,7 +9,7 @@ use super::queue::{ARRIVAL, NOTICE, PLACE};
 use super::rules::Rules;
 use super::slab::{List, Slab};
 use crate::policy::{LanePolicy, MAX_WEIGHT, Mode};
-use crate::{ServerId, Time};
+use crate::{ServerId, Time, Turn};
 
 /// What one grant costs a lane of weight 1, in virtual time.
 const STRIDE: u64 = MAX_WEIGHT as u64;
@@ -72,6 +72,8 @@ pub(super) struct Lane {
 
     /// Virtual time: the lane furthest behind goes first among equals.
     pub(super) pass: u64,
+    /// Its own virtual time, where it is ordered by service.
+    pub(super) turn: Turn,
     /// Its class of equal priority.
     pub(super) class: usize,
     /// The dispatch round in which it was found blocked.
@@ -139,6 +141,7 @@ impl Lane {
             rules: None,
             covered: 0,
             pass: 0,
+            turn: Turn::default(),
             class: 0,
             blocked_in: 0,
             sessions: 0,

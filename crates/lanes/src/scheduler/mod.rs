@@ -52,7 +52,7 @@ pub use snapshot::{LaneSnapshot, RuleSnapshot, Snapshot, ThrottleSnapshot};
 
 use crate::input::{Input, OpenVerdict};
 use crate::output::{Output, Rejection};
-use crate::{ClientKey, LaneId, Policy, PoolId, ServerId, TicketId, Time};
+use crate::{ClientKey, LaneId, Policy, PoolId, ServerId, TicketId, Time, Turn};
 use backoff::Backoffs;
 use dispatch::{Class, Plan};
 use lane::Lane;
@@ -187,7 +187,8 @@ impl Scheduler {
                 lane,
                 pool,
                 client,
-            } => self.request(ticket, lane, pool, client),
+                turn,
+            } => self.request(ticket, lane, pool, client, turn),
             Input::Withdraw { ticket } => self.withdraw(ticket),
             Input::Release { server } => self.release(server),
             Input::Opened { server } => self.opened(server),
@@ -314,7 +315,14 @@ impl Scheduler {
         self.stranded || self.throttles_stale || self.objectives_stale
     }
 
-    fn request(&mut self, ticket: TicketId, lane: LaneId, pool: PoolId, client: ClientKey) {
+    fn request(
+        &mut self,
+        ticket: TicketId,
+        lane: LaneId,
+        pool: PoolId,
+        client: ClientKey,
+        turn: Turn,
+    ) {
         if lane.index() >= self.lanes.len() {
             self.answer_rejected(ticket, lane, Rejection::QueueFull { length: 0 });
             return;
@@ -335,6 +343,7 @@ impl Scheduler {
             client,
             since: self.now,
             contends_since: self.now,
+            turn,
             sequence: 0,
             standing: Standing::Uncovered,
             charge: Charge::Due,
@@ -370,7 +379,8 @@ impl Scheduler {
                     return;
                 }
                 self.insert(waiter);
-                self.dispatch_due |= plan == Plan::Park;
+                // By its turn it may go before those who could not be helped.
+                self.dispatch_due |= plan == Plan::Park || turn > Turn::default();
                 self.note_stranded(pool);
             }
         }

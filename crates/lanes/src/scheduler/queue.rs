@@ -9,7 +9,7 @@ use super::lane::Activity;
 use super::notices::{Heed, tells};
 use super::slab::{Linked, Links, List, Slab};
 use crate::output::{Output, Rejection};
-use crate::{ClientKey, LaneId, Mode, TicketId, Time};
+use crate::{ClientKey, LaneId, Mode, TicketId, Time, Turn};
 
 pub(super) const ARRIVAL: usize = 0;
 pub(super) const KIN: usize = 1;
@@ -48,6 +48,8 @@ pub(super) struct Waiter {
     pub(super) since: Time,
     /// When it began to contend for a slot: as it came, or as its cap let it.
     pub(super) contends_since: Time,
+    /// Its session's turn, where the lane is ordered by service.
+    pub(super) turn: Turn,
     /// Order over all lanes in which they began to contend; behind a cap, of arrival.
     pub(super) sequence: u64,
     pub(super) standing: Standing,
@@ -96,18 +98,29 @@ impl Hasher for NumberHasher {
     }
 }
 
-/// Inserts in order of arrival: at the end if it is the youngest, else from the front, where a waiter that had a place in
+impl Waiter {
+    /// By what a lane's waiters are ordered. In a lane ordered by arrival every turn is zero.
+    pub(super) fn rank(&self) -> (Turn, u64) {
+        (self.turn, self.sequence)
+    }
+}
+
+/// Inserts in the lane's order: at the end if it is the last, else from the front, where a waiter that had a place in
 /// sight nearly always belongs.
-fn insert_by_arrival(list: &mut List<PLACE>, waiters: &mut Slab<Waiter>, place: u32) {
-    let sequence = waiters[place].sequence;
-    let youngest = list
-        .back()
-        .is_none_or(|last| waiters[last].sequence < sequence);
-    let before = if youngest {
+pub(super) fn insert_by_rank<const LIST: usize>(
+    list: &mut List<LIST>,
+    waiters: &mut Slab<Waiter>,
+    place: u32,
+) where
+    Waiter: Linked<LIST>,
+{
+    let rank = waiters[place].rank();
+    let last = list.back().is_none_or(|last| waiters[last].rank() < rank);
+    let before = if last {
         None
     } else {
         list.iter(waiters)
-            .find(|&other| waiters[other].sequence > sequence)
+            .find(|&other| waiters[other].rank() > rank)
     };
     list.insert_before(waiters, place, before);
 }
@@ -129,7 +142,7 @@ impl Scheduler {
             state.unnoticed.push_back(&mut self.waiters, place);
         }
         if standing != Standing::Capped {
-            self.pools[pool].kin.push_back(&mut self.waiters, place);
+            insert_by_rank(&mut self.pools[pool].kin, &mut self.waiters, place);
         }
         self.take_standing(place, standing);
         self.watch_waiting(place);
@@ -151,15 +164,15 @@ impl Scheduler {
                 if self.lanes[lane].uncovered.is_empty() {
                     self.join_class(lane);
                 }
-                insert_by_arrival(&mut self.lanes[lane].uncovered, &mut self.waiters, place);
+                insert_by_rank(&mut self.lanes[lane].uncovered, &mut self.waiters, place);
                 self.uncovered += 1;
             }
             Standing::Covered => {
-                insert_by_arrival(&mut self.pools[pool].covered, &mut self.waiters, place);
+                insert_by_rank(&mut self.pools[pool].covered, &mut self.waiters, place);
                 self.lanes[lane].covered += 1;
             }
             Standing::Parked => {
-                insert_by_arrival(&mut self.pools[pool].parked, &mut self.waiters, place);
+                insert_by_rank(&mut self.pools[pool].parked, &mut self.waiters, place);
             }
             Standing::Capped => self.join_line(place),
         }

@@ -5,10 +5,10 @@ use super::dispatch::Class;
 use super::lane::Lane;
 use super::pool::Keep;
 use super::throttle::{Force, Throttle, force_of};
-use crate::LaneId;
 use crate::policy::{
     CapPolicy, MAX_LANES, MAX_THROTTLES, MAX_TOTAL_SLOTS, Mode, Policy, ThrottlePolicy,
 };
+use crate::{LaneId, QueueOrder, Turn};
 
 /// Makes a policy that does not hold safe to run: every lane must find a slot in the end.
 fn mend(policy: &mut Policy) {
@@ -40,6 +40,17 @@ fn mend(policy: &mut Policy) {
 }
 
 impl Scheduler {
+    /// Where a lane is ordered by arrival from now on, newcomers go behind all who wait by their service.
+    fn renew_turns(&mut self) {
+        for lane in &mut self.lanes {
+            if lane.policy.queue_order == QueueOrder::Arrival && lane.turn > Turn::default() {
+                let waiting = lane.arrivals.iter(&self.waiters);
+                let last = waiting.map(|waiter| self.waiters[waiter].turn).max();
+                lane.turn = lane.turn.max(last.unwrap_or_default());
+            }
+        }
+    }
+
     /// Puts a policy in force.
     pub(super) fn apply_policy(&mut self, mut policy: Policy) {
         mend(&mut policy);
@@ -88,6 +99,7 @@ impl Scheduler {
             let unchanged = before.get(lane.index()).copied().unwrap_or_default();
             self.renew_caps(lane, unchanged);
         }
+        self.renew_turns();
         self.renew_notices();
         self.renew_rules();
         let gives_back = |lane: &Lane| lane.policy.preemptible.is_some();

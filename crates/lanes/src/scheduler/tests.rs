@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use super::Scheduler;
 use crate::{
-    ClientKey, Input, LaneId, LanePolicy, OpenVerdict, Output, Policy, PoolId, Rejection, ServerId,
-    TicketId, Time,
+    ClientKey, Input, LaneId, LanePolicy, OpenVerdict, Output, Policy, PoolId, QueueOrder,
+    Rejection, ServerId, TicketId, Time, Turn,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -60,6 +60,7 @@ impl World {
             lane: LaneId(lane),
             pool: PoolId(pool),
             client: ClientKey::default(),
+            turn: Turn::default(),
         })
     }
 
@@ -102,6 +103,17 @@ impl World {
     fn until_timeout(&self) -> Option<Duration> {
         Some(self.scheduler.poll_timeout()?.since(self.now))
     }
+}
+
+/// The number of the one ticket that was granted.
+fn granted_in(outputs: &[Output]) -> usize {
+    let mut granted = outputs.iter().filter_map(|output| match output {
+        Output::Grant { ticket, .. } => usize::try_from(ticket.0).ok(),
+        _ => None,
+    });
+    let first = granted.next().expect("a grant");
+    assert_eq!(granted.next(), None);
+    first
 }
 
 /// The one connection that is to be opened.

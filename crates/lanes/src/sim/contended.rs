@@ -13,7 +13,7 @@ use crate::classify::StatementKind;
 use crate::objective::{ClassKey, Phase, Sample};
 use crate::time::nanos;
 use crate::{
-    ClientKey, Input, LaneId, Output, Policy, PoolId, Scheduler, ServerId, TicketId, Time,
+    ClientKey, Input, LaneId, Output, Policy, PoolId, Scheduler, ServerId, TicketId, Time, Turn,
 };
 
 /// How often the trace has a point.
@@ -335,6 +335,7 @@ impl World<'_> {
                         lane,
                         pool,
                         client: ClientKey::default(),
+                        turn: Turn::default(),
                     },
                 );
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use pglanes_lanes::{
     ClientKey, Input, LaneId, OpenVerdict, Output, Policy, PoolId, Scheduler, ServerId, Snapshot,
-    Supply, TicketId, Time,
+    Supply, TicketId, Time, Turn,
 };
 
 pub(crate) fn millis(count: u64) -> Duration {
@@ -85,6 +85,8 @@ struct Waiter {
     pool: PoolId,
     client: ClientKey,
     since: Time,
+    /// Its session's turn, where its lane is ordered by service.
+    turn: Turn,
     /// When its client's caps let it contend, in order; not yet, without.
     admitted: Option<u64>,
 }
@@ -223,11 +225,15 @@ impl World {
     fn request(&mut self, lane: LaneId, pool: PoolId, client: ClientKey) {
         self.next_ticket += 1;
         let ticket = TicketId(self.next_ticket);
+        // What a session has had: anything, but the same for the same ticket.
+        let own = Turn((ticket.0 * 7919 % 40) * 1_000_000);
+        let turn = self.scheduler.turn(lane, own);
         let waiter = Waiter {
             lane,
             pool,
             client,
             since: self.now,
+            turn,
             admitted: None,
         };
         self.waiting.insert(ticket, waiter);
@@ -236,6 +242,7 @@ impl World {
             lane,
             pool,
             client,
+            turn,
         });
     }
 
@@ -420,7 +427,8 @@ impl World {
         );
         let admitted = waiter.admitted.expect("a grant within the caps");
         for (other, earlier) in &self.waiting {
-            if earlier.admitted.is_none_or(|earlier| earlier > admitted) {
+            let comes_later = |at: u64| (earlier.turn, at) > (waiter.turn, admitted);
+            if earlier.admitted.is_none_or(comes_later) {
                 continue;
             }
             let same = (earlier.lane, earlier.pool) == (waiter.lane, waiter.pool);
@@ -442,7 +450,8 @@ impl World {
     fn is_covered(&self, ticket: TicketId) -> bool {
         let waiter = self.waiting[&ticket];
         let kin = |lane, pool| (lane, pool) == (waiter.lane, waiter.pool);
-        let before = |one: &&Waiter| one.admitted.is_some() && one.admitted <= waiter.admitted;
+        let rank = |one: &Waiter| (one.turn, one.admitted);
+        let before = |one: &&Waiter| one.admitted.is_some() && rank(one) <= rank(&waiter);
         let ahead = self.waiting.values().filter(before);
         let ahead = ahead.filter(|one| kin(one.lane, one.pool)).count();
         let opening = self.connections.values();

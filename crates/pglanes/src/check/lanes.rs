@@ -143,6 +143,8 @@ fn details(config: &Config, lane: &Lane) -> Vec<(&'static str, Vec<String>)> {
     let notice = lane
         .queue_notice
         .map(|after| format!("who waits longer than {} is told so", duration(after)));
+    let order = (lane.queue_order == pglanes_lanes::QueueOrder::Service)
+        .then(|| "sessions share the slots by the time they hold them".to_owned());
     let preempted = lane.preemptible.map(|grace| {
         let grace = duration(grace);
         format!("what is borrowed, after {grace}, for who waits below its right")
@@ -155,6 +157,7 @@ fn details(config: &Config, lane: &Lane) -> Vec<(&'static str, Vec<String>)> {
         ("match", rules),
         ("caps", caps.into_iter().collect()),
         ("notice", notice.into_iter().collect()),
+        ("order", order.into_iter().collect()),
         (
             "rules",
             lane.limits.iter().map(ToString::to_string).collect(),

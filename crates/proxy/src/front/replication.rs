@@ -45,7 +45,12 @@ impl Arrival {
         };
         let name = startup.parameter("application_name").unwrap_or("");
         let client = self.hub.client_key(lane, &known.user, name);
-        let mut asked = self.hub.ask(lane, pool, client);
+        let mut asked = self.hub.ask(
+            lane,
+            pool,
+            client,
+            self.hub.turn(lane, pglanes_lanes::Turn::default()),
+        );
         let server = loop {
             asked = match asked {
                 Asked::Granted(server) => break server,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use pglanes_config::Pooling;
 use pglanes_lanes::classify::Classified;
-use pglanes_lanes::{ClientKey, LaneId, PoolId, Rejection};
+use pglanes_lanes::{ClientKey, LaneId, PoolId, Rejection, Turn};
 use pglanes_wire::message::{self, Severity, TransactionStatus};
 use pglanes_wire::parameters::{ParameterSet, normalise_client_encoding};
 use pglanes_wire::startup::Startup;
@@ -133,7 +133,12 @@ impl Arrival {
         if options.pooling != Pooling::Session {
             return None;
         }
-        let mut asked = self.hub.ask(class.lane, pool, client);
+        let mut asked = self.hub.ask(
+            class.lane,
+            pool,
+            client,
+            self.hub.turn(class.lane, Turn::default()),
+        );
         loop {
             asked = match asked {
                 Asked::Granted(server) => return Some(server),
@@ -307,9 +312,13 @@ impl Arrival {
         if let Some(known) = known {
             return Ok(known);
         }
-        let mut asked = self
-            .hub
-            .ask(self.lane_to_ask_in(class), pool, ClientKey::default());
+        let lane = self.lane_to_ask_in(class);
+        let mut asked = self.hub.ask(
+            lane,
+            pool,
+            ClientKey::default(),
+            self.hub.turn(lane, Turn::default()),
+        );
         loop {
             asked = match asked {
                 Asked::Granted(server) => {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use pglanes_lanes::{
     ClientKey, Input, LaneId, ObjectiveChange, Output, PoolId, Rejection, ServerId, Supply,
-    TicketId,
+    TicketId, Turn,
 };
 
 use super::waiters::Outcome;
@@ -86,9 +86,25 @@ impl Drop for LinkedServer {
 }
 
 impl Hub {
+    /// When it is a session's turn in a lane, given where its own transactions have brought it there.
+    pub(crate) fn turn(&self, lane: LaneId, own: Turn) -> Turn {
+        self.scheduler.borrow().turn(lane, own)
+    }
+
     /// Asks for a server connection for one transaction.
-    pub(crate) fn ask(self: &Rc<Self>, lane: LaneId, pool: PoolId, client: ClientKey) -> Asked {
-        let wanted = Wanted { lane, pool, client };
+    pub(crate) fn ask(
+        self: &Rc<Self>,
+        lane: LaneId,
+        pool: PoolId,
+        client: ClientKey,
+        turn: Turn,
+    ) -> Asked {
+        let wanted = Wanted {
+            lane,
+            pool,
+            client,
+            turn,
+        };
         let ticket = self.waiters.borrow_mut().issue(Some(wanted));
         if self.holds.any() && self.must_hold(wanted) {
             self.hold(ticket, wanted);
@@ -285,6 +301,8 @@ impl Hub {
                 lane,
                 pool,
                 client: scheduler.client_of(id),
+                // It had its turn.
+                turn: Turn::default(),
             };
             scheduler.handle(now, Input::Closed { server: id });
             scheduler.handle(now, request);

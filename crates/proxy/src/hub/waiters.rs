@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use pglanes_lanes::{ClientKey, Input, LaneId, PoolId, Rejection, TicketId};
+use pglanes_lanes::{ClientKey, Input, LaneId, PoolId, Rejection, TicketId, Turn};
 
 use super::{Hub, Orders};
 use crate::server::Server;
@@ -23,17 +23,24 @@ pub(super) struct Wanted {
     pub(super) lane: LaneId,
     pub(super) pool: PoolId,
     pub(super) client: ClientKey,
+    pub(super) turn: Turn,
 }
 
 impl Wanted {
     /// As the scheduler is told of it.
     pub(super) fn request(self, ticket: TicketId) -> Input {
-        let Self { lane, pool, client } = self;
+        let Self {
+            lane,
+            pool,
+            client,
+            turn,
+        } = self;
         Input::Request {
             ticket,
             lane,
             pool,
             client,
+            turn,
         }
     }
 }

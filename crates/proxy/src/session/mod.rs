@@ -46,7 +46,7 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use pglanes_lanes::classify::{Classified, Origin};
-use pglanes_lanes::{Input, LaneId, PoolId};
+use pglanes_lanes::{Input, LaneId, PoolId, Turn};
 use pglanes_wire::message::{self, ErrorBody, Severity};
 use pglanes_wire::parameters::ParameterSet;
 use pglanes_wire::prepared::ClientStatements;
@@ -163,6 +163,8 @@ pub(crate) struct Session {
     work: Work,
     /// The lane the transaction asked for its slot in.
     asked_lane: LaneId,
+    /// Its turn there: of the transaction that asked last, and once that has ended of the next.
+    turn: Turn,
     state: State,
 }
 
@@ -210,6 +212,7 @@ impl Session {
             sql_prepared: Effects::NONE,
             work: Work::default(),
             asked_lane: class.lane,
+            turn: Turn::default(),
             state: State::Idle,
             hub,
         }

@@ -191,6 +191,7 @@ impl Session {
         let face = &server.face;
         let took = now.since(face.since.replace(now));
         lane.transaction_time.record(took);
+        self.turn = self.turn.after(took);
         count(&face.counts.transactions, 1);
         count(&face.counts.transaction_us, took.as_micros() as u64);
         count(&face.transactions, 1);

@@ -19,6 +19,7 @@ fn ask(world: &mut World, ticket: u64, user: u64, application: u64) -> Vec<Outpu
         lane: LaneId(0),
         pool: PoolId(0),
         client: ClientKey { user, application },
+        turn: Turn::default(),
     })
 }
 

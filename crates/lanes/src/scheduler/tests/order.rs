@@ -17,6 +17,85 @@ fn a_lane_serves_in_order_of_arrival() {
 }
 
 #[test]
+fn by_service_sessions_share_the_time_and_not_the_turns() {
+    let mut lanes = policy(1, &[("a", 1)]);
+    lanes.lanes[0].queue_order = QueueOrder::Service;
+    let mut world = World::new(lanes);
+    // Two sessions that always want a slot: one holds it for 10 ms, the other for 1 ms.
+    let held = [MS * 10, MS];
+    let (mut own, mut had) = ([Turn::default(); 2], [Duration::ZERO; 2]);
+    let request = |session: usize, turn: Turn| Input::Request {
+        ticket: TicketId(session as u64),
+        lane: LaneId(0),
+        pool: PoolId(0),
+        client: ClientKey::default(),
+        turn,
+    };
+    let first = world.tell(request(0, Turn::default()));
+    let server = opened_in(&first);
+    world.tell(request(1, Turn::default()));
+    let mut runs = granted_in(&world.open(server));
+    for _ in 0..2000 {
+        world.pass(held[runs]);
+        had[runs] += held[runs];
+        own[runs] = own[runs].after(held[runs]);
+        // It asks again as it gives its slot back.
+        own[runs] = world.scheduler.turn(LaneId(0), own[runs]);
+        world.tell(request(runs, own[runs]));
+        runs = granted_in(&world.release(server));
+    }
+    let apart = had[0].abs_diff(had[1]);
+    assert!(apart <= held[0] + held[1], "{had:?}");
+}
+
+#[test]
+fn time_in_which_a_session_wanted_nothing_earns_it_nothing() {
+    let mut lanes = policy(1, &[("a", 1)]);
+    lanes.lanes[0].queue_order = QueueOrder::Service;
+    let mut world = World::new(lanes);
+    let lane = LaneId(0);
+    let busy = Turn::default().after(MS * 500);
+    world.tell(Input::Request {
+        ticket: TicketId(1),
+        lane,
+        pool: PoolId(0),
+        client: ClientKey::default(),
+        turn: world.scheduler.turn(lane, busy),
+    });
+    let server = ServerId::new(0, 0);
+    world.open(server);
+    assert_eq!(
+        world.scheduler.turn(lane, Turn::default()),
+        busy,
+        "a newcomer is level with the rest"
+    );
+}
+
+#[test]
+fn who_comes_when_a_lane_is_no_longer_ordered_by_service_goes_behind_who_waits() {
+    let mut lanes = policy(1, &[("a", 1)]);
+    lanes.lanes[0].queue_order = QueueOrder::Service;
+    let mut world = World::new(lanes.clone());
+    let server = world.start(1, 0);
+    let late = |ticket: u64, turn: Turn| Input::Request {
+        ticket: TicketId(ticket),
+        lane: LaneId(0),
+        pool: PoolId(0),
+        client: ClientKey::default(),
+        turn,
+    };
+    world.tell(late(2, Turn(1)));
+    world.tell(late(3, Turn(9)));
+    assert_eq!(world.release(server), [grant(2, server)]);
+    lanes.lanes[0].queue_order = QueueOrder::Arrival;
+    world.tell(Input::Reload { policy: lanes });
+    let turn = world.scheduler.turn(LaneId(0), Turn::default());
+    world.tell(late(4, turn));
+    assert_eq!(world.release(server), [grant(3, server)]);
+    assert_eq!(world.release(server), [grant(4, server)]);
+}
+
+#[test]
 fn the_hottest_idle_connection_is_used_first() {
     let mut world = World::new(policy(4, &[("a", 4)]));
     let (first, second) = (world.start(1, 0), world.start(2, 0));
