@@ -32,7 +32,12 @@ async fn a_full_queue_refuses_with_53300_and_the_session_lives_on() {
     soon(waiter).await.unwrap().unwrap();
     assert_eq!(value(&refused, "SELECT 'alive'").await, "alive");
     assert_eq!(refused.query("SELECT 1", &[]).await.unwrap().len(), 1);
-    assert_eq!(proxy.lane_metrics("default").rejected_full.get(), 2);
+    assert_eq!(
+        proxy
+            .lane_metrics("default")
+            .refused(pglanes_proxy::Refused::QueueFull),
+        2
+    );
     drop((holding, refused));
     invariants(&proxy).await;
 }

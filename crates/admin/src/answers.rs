@@ -105,7 +105,8 @@ async fn metrics(State(source): State<Source>) -> Response {
     };
     // Copied out: the channel is locked while it is borrowed.
     let status = source.status.borrow().clone();
-    let families = metrics::families(source.handle.metrics(), &view, &status);
+    let aliases = source.handle.aliases().await.unwrap_or_default();
+    let families = metrics::families(source.handle.metrics(), &view, &status, &aliases);
     match prometheus::TextEncoder::new().encode_to_string(&families) {
         Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE), FRESH], text).into_response(),
         Err(error) => {

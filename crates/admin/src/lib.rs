@@ -9,7 +9,8 @@
 //! It never: shows a query's text, or has a label whose values clients choose.
 //!
 //! The types that matter: [`access::Access`] decides whose requests are taken; [`serve`] answers until the proxy has ended; [`Status`] is what the binary knows beside the
-//! data path; [`Console`] serves the console; [`text_format`] reads the metrics back, strictly.
+//! data path; [`Console`] serves the console; [`metrics`] has
+//! the table of all metrics, and [`text_format`] reads them back, strictly.
 #![forbid(unsafe_code)]
 
 pub mod access;
@@ -17,7 +18,7 @@ mod answers;
 mod console;
 mod dashboard;
 mod leases;
-mod metrics;
+pub mod metrics;
 mod server;
 mod status;
 pub mod text_format;

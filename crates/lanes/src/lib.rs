@@ -32,7 +32,7 @@ pub use policy::{
     QueueOrder, RulePolicy, Running, ThrottlePolicy, When,
 };
 pub use scheduler::{
-    BACKOFF_FIRST, BACKOFF_LONGEST, LaneSnapshot, MAX_BACKOFFS, REOPEN_LAG, RuleSnapshot,
+    BACKOFF_FIRST, BACKOFF_LONGEST, Closing, LaneSnapshot, MAX_BACKOFFS, REOPEN_LAG, RuleSnapshot,
     Scheduler, Snapshot, ThrottleSnapshot,
 };
 pub use time::Time;

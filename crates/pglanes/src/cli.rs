@@ -72,6 +72,8 @@ enum Command {
         #[command(flatten)]
         arguments: advise::doctor::Arguments,
     },
+    /// Print the table of all metrics: name, type, labels and meaning
+    Metrics,
     /// Write a first lanes.yaml from what the running server shows
     Init(advise::init::Arguments),
 }
@@ -128,6 +130,7 @@ pub fn run() -> ExitCode {
         Command::Doctor { file, arguments } => advise(file, async |config| {
             advise::doctor::run(&arguments, config).await
         }),
+        Command::Metrics => say(&pglanes_admin::metrics::reference()),
         Command::Init(arguments) => finish(on_a_runtime(async {
             let said = advise::init::run(&arguments).await?;
             Ok((said, false))

@@ -48,6 +48,7 @@ pub use kinds::{for_rules, kind_of};
 pub use leases::{LeaseError, LeaseRequest, LeaseView, MAXIMUM_HOLDER};
 pub use metrics::{
     BUCKET_BOUNDS_US, Counter, Flag, Gauge, Histogram, LaneMetrics, Metrics, PriorityMetrics,
+    Refused, ServerEnd,
 };
 pub use observed::{
     Attention, BlockedView, DirectView, MaintenanceView, Observed, ObservedView, Seen, SeenBackend,

@@ -64,6 +64,7 @@ impl Meter {
     }
 
     /// Whether PostgreSQL is known to have work.
+    #[cfg(test)]
     pub(crate) fn runs(&self) -> bool {
         self.since.is_some()
     }

@@ -118,18 +118,17 @@ pub struct LaneMetrics {
     pub transactions: Counter,
     /// ErrorResponses passed to clients.
     pub errors: Counter,
+    /// Bytes received from clients.
+    pub bytes_in: Counter,
     /// Bytes sent to clients.
     pub bytes_out: Counter,
     /// From asking for a slot to getting it.
     pub queue_wait: Histogram,
     /// From getting the slot to the end of the transaction.
     pub transaction_time: Histogram,
-    /// Refused because the queue was full.
-    pub rejected_full: Counter,
-    /// Refused because the wait took too long.
-    pub rejected_timeout: Counter,
-    /// Refused because no server connection could be opened.
-    pub rejected_upstream: Counter,
+    /// From sending what asks for it to ReadyForQuery: a Query, or what stands before a Sync.
+    pub statement_time: Histogram,
+    refused: [Counter; Refused::ALL.len()],
     /// Leases taken on it.
     pub leases_taken: Counter,
     /// Renewals of its leases.
@@ -172,17 +171,12 @@ impl PriorityMetrics {
 
 impl LaneMetrics {
     pub(crate) fn rejected(&self, reason: &Rejection) {
-        match reason {
-            Rejection::QueueFull { .. } | Rejection::Capped { .. } => {
-                self.rejected_full.increment();
-            }
-            Rejection::TimedOut { .. } | Rejection::Rule { .. } => {
-                self.rejected_timeout.increment();
-            }
-            Rejection::OpenFailed { .. } | Rejection::NoneLeft => {
-                self.rejected_upstream.increment()
-            }
-        }
+        self.refused[Refused::of(reason) as usize].increment();
+    }
+
+    /// Transactions that got no slot for this reason.
+    pub fn refused(&self, reason: Refused) -> u64 {
+        self.refused[reason as usize].get()
     }
 
     /// Sessions pinned now, by reason.
@@ -192,10 +186,111 @@ impl LaneMetrics {
     }
 }
 
+/// Why a transaction got no slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The lane's queue was full.
+    QueueFull,
+    /// Its own client had too many waiting.
+    ClientCap,
+    /// It waited too long.
+    QueueTimeout,
+    /// A rule of the lane said so.
+    Rule,
+    /// No server connection could be opened.
+    Upstream,
+    /// Nobody could open one: the login it depended on is gone.
+    NoLogin,
+}
+
+impl Refused {
+    /// Every reason, in the order of its place.
+    pub const ALL: [Self; 6] = [
+        Self::QueueFull,
+        Self::ClientCap,
+        Self::QueueTimeout,
+        Self::Rule,
+        Self::Upstream,
+        Self::NoLogin,
+    ];
+
+    fn of(reason: &Rejection) -> Self {
+        match reason {
+            Rejection::QueueFull { .. } => Self::QueueFull,
+            Rejection::Capped { .. } => Self::ClientCap,
+            Rejection::TimedOut { .. } => Self::QueueTimeout,
+            Rejection::Rule { .. } => Self::Rule,
+            Rejection::OpenFailed { .. } => Self::Upstream,
+            Rejection::NoneLeft => Self::NoLogin,
+        }
+    }
+
+    /// In a word.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::ClientCap => "client_cap",
+            Self::QueueTimeout => "queue_timeout",
+            Self::Rule => "rule",
+            Self::Upstream => "upstream",
+            Self::NoLogin => "no_login",
+        }
+    }
+
+    /// What the client sees; of a server that spoke for itself, its own code.
+    pub const fn sqlstate(self) -> &'static str {
+        match self {
+            Self::QueueFull | Self::ClientCap => "53300",
+            Self::QueueTimeout | Self::Rule => "57014",
+            Self::Upstream => "08006",
+            Self::NoLogin => "28000",
+        }
+    }
+}
+
+/// Why a server connection was closed, where the scheduler did not ask for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ServerEnd {
+    /// Its session ended, or broke off, with something left on it.
+    #[default]
+    Session,
+    /// It was found dead when nobody used it.
+    FoundDead,
+    /// It is out of date: a reload, RECONNECT, an altered role or database.
+    OutOfDate,
+    /// The server ended it while a session used it.
+    Lost,
+    /// Nobody could say what it still owed.
+    OutOfSync,
+}
+
+impl ServerEnd {
+    /// Every reason, in the order of its place.
+    pub const ALL: [Self; 5] = [
+        Self::Session,
+        Self::FoundDead,
+        Self::OutOfDate,
+        Self::Lost,
+        Self::OutOfSync,
+    ];
+
+    /// In a word.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::FoundDead => "found_dead",
+            Self::OutOfDate => "out_of_date",
+            Self::Lost => "lost",
+            Self::OutOfSync => "out_of_sync",
+        }
+    }
+}
+
 /// All counters of the data path.
 #[derive(Debug)]
 pub struct Metrics {
     lanes: Box<[OnceLock<Box<LaneMetrics>>]>,
+    ends: [Counter; ServerEnd::ALL.len()],
     /// Sessions logged in now.
     pub clients: Gauge,
     /// Connections accepted.
@@ -228,8 +323,8 @@ pub struct Metrics {
     pub servers_opened: Counter,
     /// Attempts to open one that failed.
     pub open_failures: Counter,
-    /// Server connections closed by the proxy.
-    pub servers_closed: Counter,
+    /// Prepared statements closed on a connection to make room for others.
+    pub prepared_evictions: Counter,
     /// Server connections that ended or broke while a session used them.
     pub servers_lost: Counter,
     /// Server connections closed because nobody could say what they still owed: stays 0.
@@ -250,6 +345,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
             lanes: (0..MAX_LANES).map(|_| OnceLock::new()).collect(),
+            ends: Default::default(),
             clients: Gauge::default(),
             accepted: Counter::default(),
             accept_failures: Counter::default(),
@@ -266,7 +362,7 @@ impl Default for Metrics {
             certificate_reload_failures: Counter::default(),
             servers_opened: Counter::default(),
             open_failures: Counter::default(),
-            servers_closed: Counter::default(),
+            prepared_evictions: Counter::default(),
             servers_lost: Counter::default(),
             out_of_sync: Counter::default(),
             priority_overruns: Counter::default(),
@@ -286,6 +382,15 @@ impl Metrics {
         // The scheduler refuses policies with more than MAX_LANES lanes.
         let place = &self.lanes[usize::from(lane.0) % MAX_LANES];
         place.get_or_init(Box::default)
+    }
+
+    pub(crate) fn server_ended(&self, why: ServerEnd) {
+        self.ends[why as usize].increment();
+    }
+
+    /// Server connections closed for this reason. Those that the scheduler closed are counted in its snapshot.
+    pub fn servers_ended(&self, why: ServerEnd) -> u64 {
+        self.ends[why as usize].get()
     }
 
     /// Backends of all lanes whose priority was set, and those where it could not be.

@@ -104,7 +104,9 @@ impl Replication {
                     hub.metrics.lane(lane).bytes_out.add(count as u64);
                     crate::hub::count(&face.deeds.bytes_out, count as u64);
                 }
-                (Ok(Flow::Blocked), Ok(Flow::Moved(_))) => {}
+                (Ok(Flow::Blocked), Ok(Flow::Moved(count))) => {
+                    hub.metrics.lane(lane).bytes_in.add(count as u64);
+                }
             }
         }
     }

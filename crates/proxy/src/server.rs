@@ -14,6 +14,7 @@ use pglanes_wire::replies::Replies;
 
 use crate::hub::PoolCounts;
 use crate::meter::Meter;
+use crate::metrics::ServerEnd;
 use crate::priority::{Backend, Kept};
 use crate::session::Pins;
 use crate::settings::Settings;
@@ -187,6 +188,10 @@ pub(crate) struct Server {
     pub(crate) sequences_are_ours: bool,
     /// A FATAL error has been read: the end follows.
     pub(crate) dying: bool,
+    /// Since when PostgreSQL has had work of the client's: what its statements take is counted from there.
+    pub(crate) asked_at: Option<Time>,
+    /// Why it is closed, should it be dropped now.
+    pub(crate) end: ServerEnd,
 }
 
 /// What a transaction has returned, for rules that go by it.

@@ -25,10 +25,27 @@ pub struct View {
     pub servers: (usize, usize, usize),
     /// What was seen of the server past the lanes.
     pub observed: ObservedView,
+    /// Prepared statements, over all pools.
+    pub prepared: PreparedView,
     /// The proxy is ending.
     pub draining: bool,
     /// What operators have changed since the start or the last reload.
     pub operated: Operated,
+}
+
+/// Prepared statements: what clients prepare, and what of it reaches the server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PreparedView {
+    /// Texts that are known.
+    pub texts: usize,
+    /// Statements that are prepared on server connections now.
+    pub on_servers: u64,
+    /// Parse messages of clients.
+    pub client_parses: u64,
+    /// Statements that were prepared on a connection.
+    pub server_parses: u64,
+    /// Bind messages of clients.
+    pub binds: u64,
 }
 
 /// What operators have paused, disabled and set.

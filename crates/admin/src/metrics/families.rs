@@ -1,4 +1,4 @@
-//! Metric families in the making. Names get the prefix here and nowhere else.
+//! Metric families in the making. What they are called and mean stands in the table.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
 };
 
-/// What every name but the process' own begins with.
-const PREFIX: &str = "pglanes_";
+use super::table::{self, Definition};
+use crate::text_format::Kind;
 
 /// Names and values of one series' labels, in the order of their writing.
 pub(super) type Labels<'l> = Vec<(&'static str, &'l str)>;
@@ -18,14 +18,12 @@ pub(super) type Labels<'l> = Vec<(&'static str, &'l str)>;
 pub(super) struct Families(Vec<MetricFamily>);
 
 impl Families {
-    /// A number that only grows; `name` ends with `_total`.
+    /// A number that only grows.
     pub(super) fn counters<'l>(
         &mut self,
         name: &str,
-        help: &str,
         series: impl IntoIterator<Item = (Labels<'l>, f64)>,
     ) {
-        debug_assert!(name.ends_with("_total"), "{name}");
         let metrics = series.into_iter().map(|(labels, value)| {
             let mut counter = Counter::default();
             counter.set_value(value);
@@ -33,14 +31,13 @@ impl Families {
             metric.set_counter(counter);
             metric
         });
-        self.push(name, help, MetricType::COUNTER, metrics.collect());
+        self.push(name, MetricType::COUNTER, metrics.collect());
     }
 
     /// A number that goes up and down.
     pub(super) fn gauges<'l>(
         &mut self,
         name: &str,
-        help: &str,
         series: impl IntoIterator<Item = (Labels<'l>, f64)>,
     ) {
         let metrics = series.into_iter().map(|(labels, value)| {
@@ -50,48 +47,50 @@ impl Families {
             metric.set_gauge(gauge);
             metric
         });
-        self.push(name, help, MetricType::GAUGE, metrics.collect());
+        self.push(name, MetricType::GAUGE, metrics.collect());
     }
 
-    /// Distributions of durations; `name` ends with `_seconds`.
+    /// Distributions of durations.
     pub(super) fn histograms<'l>(
         &mut self,
         name: &str,
-        help: &str,
         series: impl IntoIterator<Item = (Labels<'l>, Distribution)>,
     ) {
-        debug_assert!(name.ends_with("_seconds"), "{name}");
         let metrics = series.into_iter().map(|(labels, distribution)| {
             let mut metric = labelled(&labels);
             metric.set_histogram(distribution.cumulated());
             metric
         });
-        self.push(name, help, MetricType::HISTOGRAM, metrics.collect());
+        self.push(name, MetricType::HISTOGRAM, metrics.collect());
     }
 
     /// One counter without labels.
-    pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) {
-        self.counters(name, help, [(Vec::new(), value as f64)]);
+    pub(super) fn counter(&mut self, name: &str, value: u64) {
+        self.counters(name, [(Vec::new(), value as f64)]);
     }
 
     /// One gauge without labels.
-    pub(super) fn gauge(&mut self, name: &str, help: &str, value: f64) {
-        self.gauges(name, help, [(Vec::new(), value)]);
+    pub(super) fn gauge(&mut self, name: &str, value: f64) {
+        self.gauges(name, [(Vec::new(), value)]);
     }
 
-    /// A family without a series is left out: the text format has no word for it.
-    fn push(&mut self, name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) {
+    /// A family without a series is left out: the text format has no word for it. One that is not in the table is a mistake
+    /// that every test finds.
+    fn push(&mut self, name: &str, kind: MetricType, metrics: Vec<Metric>) {
+        let Some(known) = table::find(name) else {
+            debug_assert!(false, "{name} is not in the table of metrics");
+            return;
+        };
+        debug_assert!(
+            known.has(kind, &metrics),
+            "{name} is not what its table says"
+        );
         if metrics.is_empty() {
             return;
         }
-        let name = match name {
-            // The name that every client library gives it; dashboards expect it as it is.
-            "process_start_time_seconds" => name.to_owned(),
-            _ => format!("{PREFIX}{name}"),
-        };
         let mut family = MetricFamily::default();
-        family.set_name(name);
-        family.set_help(help.to_owned());
+        family.set_name(known.name());
+        family.set_help(known.meaning.to_owned());
         family.set_field_type(kind);
         family.set_metric(metrics);
         self.0.push(family);
@@ -99,6 +98,26 @@ impl Families {
 
     pub(super) fn finish(self) -> Vec<MetricFamily> {
         self.0
+    }
+}
+
+impl Definition {
+    /// Whether these series are of its type and have its labels.
+    fn has(&self, kind: MetricType, metrics: &[Metric]) -> bool {
+        let is_kind = kind
+            == match self.kind {
+                Kind::Counter => MetricType::COUNTER,
+                Kind::Gauge => MetricType::GAUGE,
+                Kind::Histogram => MetricType::HISTOGRAM,
+            };
+        let labels = |metric: &Metric| {
+            let names = metric
+                .get_label()
+                .iter()
+                .map(|label| label.name().to_owned());
+            names.eq(self.labels.iter().map(|label| (*label).to_owned()))
+        };
+        is_kind && metrics.iter().all(labels)
     }
 }
 

@@ -1,12 +1,13 @@
 //! What there is to tell of each lane and each throttle. A label's values are names out of lanes.yaml, or words of ours.
 
 use pglanes_lanes::{LaneId, LaneSnapshot};
-use pglanes_proxy::{LaneMetrics, Metrics, View};
+use pglanes_proxy::{LaneMetrics, Metrics, Refused, View};
 
 use super::families::{Distribution, Families, Labels};
 
 /// A lane's state and its counters.
 struct Lane<'v> {
+    paused: bool,
     state: &'v LaneSnapshot,
     counters: &'v LaneMetrics,
 }
@@ -36,7 +37,13 @@ fn lanes<'v>(metrics: &'v Metrics, view: &'v View) -> Vec<Lane<'v>> {
     let lane = |(id, state)| {
         let id = LaneId(u16::try_from(id).ok()?);
         let counters = metrics.lane(id);
-        Some(Lane { state, counters }).filter(Lane::is_of_interest)
+        let paused = view.operated.paused || view.operated.paused_lanes.contains(&id);
+        Some(Lane {
+            paused,
+            state,
+            counters,
+        })
+        .filter(Lane::is_of_interest)
     };
     view.scheduler
         .lanes
@@ -62,14 +69,12 @@ pub(super) fn add(families: &mut Families, metrics: &Metrics, view: &View) {
 fn times(families: &mut Families, lanes: &[Lane<'_>]) {
     families.histograms(
         "queue_wait_seconds",
-        "From asking for a slot to getting it.",
         lanes
             .iter()
             .map(|lane| (lane.labels(), Distribution::of(&lane.counters.queue_wait))),
     );
     families.histograms(
         "transaction_seconds",
-        "From getting the slot to the end of the transaction.",
         lanes.iter().map(|lane| {
             (
                 lane.labels(),
@@ -77,25 +82,25 @@ fn times(families: &mut Families, lanes: &[Lane<'_>]) {
             )
         }),
     );
-    type Counted = (&'static str, &'static str, fn(&LaneMetrics) -> u64);
-    let counted: [Counted; 3] = [
-        ("transactions_total", "Transactions that ended.", |lane| {
-            lane.transactions.get()
+    families.histograms(
+        "statement_seconds",
+        lanes.iter().map(|lane| {
+            let times = Distribution::of(&lane.counters.statement_time);
+            (lane.labels(), times)
         }),
-        (
-            "errors_total",
-            "Errors of PostgreSQL passed to clients.",
-            |lane| lane.errors.get(),
-        ),
-        ("sent_bytes_total", "Bytes sent to clients.", |lane| {
-            lane.bytes_out.get()
-        }),
+    );
+    type Counted = (&'static str, fn(&LaneMetrics) -> u64);
+    let counted: [Counted; 4] = [
+        ("transactions_total", |lane| lane.transactions.get()),
+        ("errors_total", |lane| lane.errors.get()),
+        ("received_bytes_total", |lane| lane.bytes_in.get()),
+        ("sent_bytes_total", |lane| lane.bytes_out.get()),
     ];
-    for (name, help, count) in counted {
+    for (name, count) in counted {
         let series = lanes
             .iter()
             .map(|lane| (lane.labels(), count(lane.counters) as f64));
-        families.counters(name, help, series);
+        families.counters(name, series);
     }
 }
 
@@ -109,17 +114,26 @@ fn slots(families: &mut Families, lanes: &[Lane<'_>]) {
             ("in_use", state.busy),
             ("idle", state.idle),
             ("opening", state.opening),
+            (
+                "reserved",
+                state.min.saturating_sub(state.busy + state.opening),
+            ),
+            (
+                "borrowed",
+                (state.busy + state.opening).saturating_sub(state.min),
+            ),
         ]
         .map(|(kind, slots)| (lane.labels_with("kind", kind), f64::from(slots)))
     });
+    families.gauges("slots", series);
     families.gauges(
-        "slots",
-        "Server connections of a lane: guaranteed (min), configured (max), allowed now (effective), and as they are.",
-        series,
+        "lane_paused",
+        lanes
+            .iter()
+            .map(|lane| (lane.labels(), f64::from(u8::from(lane.paused)))),
     );
     families.counters(
         "throttled_seconds_total",
-        "How long throttles have kept a lane's limit below its maximum.",
         lanes
             .iter()
             .map(|lane| (lane.labels(), lane.state.throttled_total.as_secs_f64())),
@@ -129,36 +143,26 @@ fn slots(families: &mut Families, lanes: &[Lane<'_>]) {
 fn waiting(families: &mut Families, lanes: &[Lane<'_>]) {
     families.gauges(
         "waiting_clients",
-        "Transactions that wait for a slot.",
         lanes
             .iter()
             .map(|lane| (lane.labels(), lane.state.waiting as f64)),
     );
     families.gauges(
         "oldest_wait_seconds",
-        "How long the oldest of them has waited; zero without any.",
         lanes
             .iter()
             .map(|lane| (lane.labels(), lane.state.oldest_wait.as_secs_f64())),
     );
     let series = lanes.iter().flat_map(|lane| {
-        let counters = lane.counters;
-        [
-            ("queue_full", "53300", counters.rejected_full.get()),
-            ("queue_timeout", "57014", counters.rejected_timeout.get()),
-            // What the client sees is PostgreSQL's own code where it spoke.
-            ("upstream", "08006", counters.rejected_upstream.get()),
-        ]
-        .map(|(reason, sqlstate, count)| {
-            let mut labels = lane.labels_with("reason", reason);
-            labels.push(("sqlstate", sqlstate));
-            (labels, count as f64)
+        Refused::ALL.map(|reason| {
+            let mut labels = lane.labels_with("reason", reason.label());
+            labels.push(("sqlstate", reason.sqlstate()));
+            (labels, lane.counters.refused(reason) as f64)
         })
     });
-    families.counters("rejected_total", "Transactions that got no slot.", series);
+    families.counters("rejected_total", series);
     families.counters(
         "withdrawn_total",
-        "Transactions that were given up while they waited: cancelled, or their client gone.",
         lanes
             .iter()
             .map(|lane| (lane.labels(), lane.state.withdrawn as f64)),
@@ -168,7 +172,6 @@ fn waiting(families: &mut Families, lanes: &[Lane<'_>]) {
 fn clients(families: &mut Families, lanes: &[Lane<'_>]) {
     families.gauges(
         "capped_clients",
-        "Transactions that wait for others of their own user or application to end.",
         lanes
             .iter()
             .map(|lane| (lane.labels(), f64::from(lane.state.capped))),
@@ -180,14 +183,9 @@ fn clients(families: &mut Families, lanes: &[Lane<'_>]) {
         ]
         .map(|(cap, count)| (lane.labels_with("cap", cap), count as f64))
     });
-    families.counters(
-        "held_by_cap_total",
-        "Transactions that had to wait for others of their own client, or would have.",
-        series,
-    );
+    families.counters("held_by_cap_total", series);
     families.counters(
         "queue_notices_total",
-        "Clients that were told that they wait, or would have been.",
         lanes
             .iter()
             .map(|lane| (lane.labels(), lane.state.notices as f64)),
@@ -207,17 +205,14 @@ fn rules(families: &mut Families, lanes: &[Lane<'_>]) {
     };
     families.counters(
         "rule_actions_total",
-        "Transactions that a rule had consequences for.",
         rules().map(|(labels, rule)| (labels, rule.acted as f64)),
     );
     families.counters(
         "rule_met_total",
-        "Transactions that met a rule, also where the lane only observes.",
         rules().map(|(labels, rule)| (labels, rule.met as f64)),
     );
     families.counters(
         "preempted_total",
-        "Statements cancelled to give a borrowed slot back.",
         lanes
             .iter()
             .map(|lane| (lane.labels(), lane.state.preempted as f64)),
@@ -227,14 +222,12 @@ fn rules(families: &mut Families, lanes: &[Lane<'_>]) {
 fn sessions(families: &mut Families, lanes: &[Lane<'_>]) {
     families.gauges(
         "sessions",
-        "Client sessions by the lane of their names.",
         lanes
             .iter()
             .map(|lane| (lane.labels(), lane.state.sessions as f64)),
     );
     families.gauges(
         "leases",
-        "Leases held on a lane.",
         lanes
             .iter()
             .map(|lane| (lane.labels(), lane.state.leases as f64)),
@@ -249,14 +242,9 @@ fn sessions(families: &mut Families, lanes: &[Lane<'_>]) {
         ]
         .map(|(event, count)| (lane.labels_with("event", event), count.get() as f64))
     });
-    families.counters(
-        "leases_total",
-        "What became of leases on a lane; one that expired was left by its holder.",
-        lease_events,
-    );
+    families.counters("leases_total", lease_events);
     families.gauges(
         "pinned_sessions",
-        "Sessions that keep their server connection, by what keeps them.",
         lanes.iter().flat_map(|lane| {
             let pinned = lane.counters.pinned();
             pinned.map(|(reason, count)| (lane.labels_with("reason", reason), count as f64))
@@ -275,11 +263,7 @@ fn observed(families: &mut Families, lanes: &[Lane<'_>]) {
         ]
         .map(|(decision, count)| (lane.labels_with("decision", decision), count as f64))
     });
-    families.counters(
-        "observed_total",
-        "What a lane in mode observe would have done to a transaction.",
-        series,
-    );
+    families.counters("observed_total", series);
 }
 
 /// What became of the backends' CPU and I/O priority.
@@ -294,21 +278,12 @@ fn priorities(families: &mut Families, lanes: &[Lane<'_>]) {
         ]
         .map(|(change, count)| (lane.labels_with("change", change), count.get() as f64))
     });
-    families.counters(
-        "backend_priority_total",
-        "Backends put to the lane's CPU and I/O priority (set), their parallel workers (worker), put back (raised), and \
-         put back because somebody protected waited for them (lifted).",
-        series,
-    );
+    families.counters("backend_priority_total", series);
     let refused = lanes.iter().flat_map(|lane| {
         let refusals = lane.counters.priority.refusals();
         refusals.map(|(reason, count)| (lane.labels_with("reason", reason), count as f64))
     });
-    families.counters(
-        "backend_priority_refused_total",
-        "Backends whose priority could not be set, by what was missing.",
-        refused,
-    );
+    families.counters("backend_priority_refused_total", refused);
 }
 
 /// Everything with a `throttle` label.
@@ -321,9 +296,12 @@ pub(super) fn add_throttles(families: &mut Families, view: &View) {
         vec![("throttle", throttle.name.as_str()), ("lane", lane)]
     };
     let every = || 0..throttles.len();
+    families.counters(
+        "throttle_active_seconds_total",
+        every().map(|place| (labels(place), throttles[place].active_total.as_secs_f64())),
+    );
     families.gauges(
         "throttle_active",
-        "1 while the throttle's condition holds.",
         every().map(|place| {
             let active = throttles[place].active_since.is_some();
             (labels(place), f64::from(u8::from(active)))
@@ -331,17 +309,14 @@ pub(super) fn add_throttles(families: &mut Families, view: &View) {
     );
     families.counters(
         "throttle_activations_total",
-        "How often the throttle became active.",
         every().map(|place| (labels(place), throttles[place].activations as f64)),
     );
     families.counters(
         "throttle_held_back_total",
-        "Transactions that the throttle kept waiting, or would have.",
         every().map(|place| (labels(place), throttles[place].held_back as f64)),
     );
     families.counters(
         "throttle_cancels_total",
-        "Transactions that the throttle cancelled.",
         every().map(|place| (labels(place), throttles[place].cancels as f64)),
     );
 }

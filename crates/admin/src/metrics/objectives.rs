@@ -7,7 +7,7 @@ use pglanes_proxy::View;
 
 use super::families::{Families, Labels};
 
-/// Everything with a `quantile`, a `class` or an `objective` label.
+/// Everything with a `percentile`, a `class` or an `objective` label.
 pub(super) fn add(families: &mut Families, view: &View) {
     let all: Vec<Objective<'_>> = view
         .scheduler
@@ -70,31 +70,31 @@ fn thousandths(value: u32) -> f64 {
 fn ratios(families: &mut Families, all: &[Objective<'_>]) {
     families.gauges(
         "objective_ratio",
-        "The lane's latency relative to its own in quiet, as measured last.",
         all.iter().flat_map(|objective| {
             let quantiles = objective.quantiles.iter();
             quantiles.filter_map(|(name, _, ratio)| {
-                Some((objective.labels_with("quantile", name), (*ratio)?))
+                Some((objective.labels_with("percentile", name), (*ratio)?))
             })
         }),
     );
     families.gauges(
         "objective_quiet_drift",
-        "How many times slower than its baseline the lane is just now while all others are quiet: the ratio is judged by it.",
-        all.iter()
-            .map(|objective| (objective.labels(), thousandths(objective.seen.drift_thousandths))),
+        all.iter().map(|objective| {
+            (
+                objective.labels(),
+                thousandths(objective.seen.drift_thousandths),
+            )
+        }),
     );
     families.gauges(
         "objective_target",
-        "What that may be.",
         all.iter().flat_map(|objective| {
             let quantiles = objective.quantiles.iter();
-            quantiles.map(|(name, target, _)| (objective.labels_with("quantile", name), *target))
+            quantiles.map(|(name, target, _)| (objective.labels_with("percentile", name), *target))
         }),
     );
     families.gauges(
         "objective_phase",
-        "1 for what the objective does now.",
         all.iter().flat_map(|objective| {
             Phase::ALL.map(|phase| {
                 let is_it = u8::from(objective.seen.phase == phase);
@@ -107,7 +107,6 @@ fn ratios(families: &mut Families, all: &[Objective<'_>]) {
     );
     families.gauges(
         "objective_enforced",
-        "1 when it holds others back, 0 when it only observes.",
         all.iter().map(|objective| {
             let enforced = objective.seen.mode == Mode::Enforce;
             (objective.labels(), f64::from(u8::from(enforced)))
@@ -118,7 +117,6 @@ fn ratios(families: &mut Families, all: &[Objective<'_>]) {
 fn limits(families: &mut Families, all: &[Objective<'_>]) {
     families.gauges(
         "controller_limit",
-        "Slots that the objective of another lane leaves a lane, parts as shares of the time; none while it holds nothing back.",
         all.iter().flat_map(|objective| {
             let held = objective.held.iter();
             held.filter_map(|(lane, limit)| {
@@ -129,7 +127,6 @@ fn limits(families: &mut Families, all: &[Objective<'_>]) {
     );
     families.gauges(
         "controller_total_limit",
-        "The same for all lanes that it may hold back together.",
         all.iter().filter_map(|objective| {
             let limit = thousandths(objective.seen.limit_thousandths?);
             Some((objective.labels(), limit))
@@ -140,7 +137,6 @@ fn limits(families: &mut Families, all: &[Objective<'_>]) {
 fn baselines(families: &mut Families, all: &[Objective<'_>]) {
     families.gauges(
         "objective_known_ratio",
-        "The share of the lane's latest transactions whose quiet latency is known.",
         all.iter().map(|objective| {
             let known = thousandths(objective.seen.known_thousandths);
             (objective.labels(), known)
@@ -148,13 +144,11 @@ fn baselines(families: &mut Families, all: &[Objective<'_>]) {
     );
     families.gauges(
         "objective_classes",
-        "Classes of the lane's transactions that are told apart.",
         all.iter()
             .map(|objective| (objective.labels(), objective.seen.class_count as f64)),
     );
     families.gauges(
         "objective_baseline_seconds",
-        "A class's quiet latency at the first target's quantile; the most used classes only.",
         all.iter().flat_map(|objective| {
             let classes = objective.seen.classes.iter().zip(&objective.classes);
             classes.filter_map(|(class, name)| {
@@ -165,7 +159,6 @@ fn baselines(families: &mut Families, all: &[Objective<'_>]) {
     );
     families.gauges(
         "objective_baseline_samples",
-        "Quiet transactions that is known by; old ones count less.",
         all.iter().flat_map(|objective| {
             let classes = objective.seen.classes.iter().zip(&objective.classes);
             classes.map(|(class, name)| {
@@ -178,7 +171,6 @@ fn baselines(families: &mut Families, all: &[Objective<'_>]) {
     );
     families.gauges(
         "objective_baseline_age_seconds",
-        "How long ago the class's last quiet transaction was; none since the start without one.",
         all.iter().flat_map(|objective| {
             let classes = objective.seen.classes.iter().zip(&objective.classes);
             classes.filter_map(|(class, name)| {
@@ -192,19 +184,23 @@ fn baselines(families: &mut Families, all: &[Objective<'_>]) {
 fn deeds(families: &mut Families, all: &[Objective<'_>]) {
     families.counters(
         "objective_activations_total",
-        "How often the objective began to hold others back.",
         all.iter()
             .map(|objective| (objective.labels(), objective.seen.activations as f64)),
     );
     families.counters(
+        "objective_active_seconds_total",
+        all.iter().map(|objective| {
+            let active = objective.seen.active_total.as_secs_f64();
+            (objective.labels(), active)
+        }),
+    );
+    families.counters(
         "objective_held_back_total",
-        "Transactions that it kept waiting, or would have.",
         all.iter()
             .map(|objective| (objective.labels(), objective.seen.held_back as f64)),
     );
     families.counters(
         "objective_moves_total",
-        "How often the limit was moved.",
         all.iter().flat_map(|objective| {
             let (lowered, raised) = objective.seen.moves;
             [("down", lowered), ("up", raised)].map(|(direction, count)| {
@@ -214,7 +210,6 @@ fn deeds(families: &mut Families, all: &[Objective<'_>]) {
     );
     families.counters(
         "objective_probes_total",
-        "Moments of quiet that were made to measure, and those that did not become quiet.",
         all.iter().flat_map(|objective| {
             let (made, failed) = (objective.seen.probes, objective.seen.failed_probes);
             [("quiet", made.saturating_sub(failed)), ("failed", failed)]

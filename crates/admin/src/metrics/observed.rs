@@ -7,11 +7,7 @@ use super::families::Families;
 
 pub(super) fn add(families: &mut Families, view: &View) {
     let observed = &view.observed;
-    families.gauge(
-        "observer_up",
-        "1 while PostgreSQL's activity is looked at (observe).",
-        f64::from(u8::from(observed.age.is_some())),
-    );
+    families.gauge("observer_up", f64::from(u8::from(observed.age.is_some())));
     waiting(families, observed);
     maintenance(families, observed);
     if observed.age.is_none() {
@@ -19,7 +15,6 @@ pub(super) fn add(families: &mut Families, view: &View) {
     }
     families.gauges(
         "direct_connections",
-        "Clients that connect to PostgreSQL past the proxy, by role and name, and the lane that they would be in.",
         observed.direct.iter().map(|direct| {
             let labels = vec![
                 ("user", direct.user.as_str()),
@@ -31,7 +26,6 @@ pub(super) fn add(families: &mut Families, view: &View) {
     );
     families.gauge(
         "direct_connections_busy",
-        "Those of them that are in a transaction.",
         observed
             .direct
             .iter()
@@ -40,33 +34,19 @@ pub(super) fn add(families: &mut Families, view: &View) {
     );
     families.gauges(
         "oldest_transaction_seconds",
-        "The age of the oldest open transaction of each lane, of `direct` (past the proxy), `autovacuum` and `other`.",
         observed
             .oldest
             .iter()
             .map(|(lane, open)| (vec![("lane", lane.as_str())], open.as_secs_f64())),
     );
-    families.gauge(
-        "observer_hidden_backends",
-        "Backends of which the observer may not see what they do: it lacks pg_monitor.",
-        observed.hidden as f64,
-    );
+    families.gauge("observer_hidden_backends", observed.hidden as f64);
 }
 
 fn waiting(families: &mut Families, observed: &ObservedView) {
-    families.gauge(
-        "lock_waiting_backends",
-        "Backends that wait for a lock.",
-        observed.waiting as f64,
-    );
-    families.gauge(
-        "backends_lifted",
-        "Lowered backends that are at normal priority because others wait for them.",
-        observed.lifted as f64,
-    );
+    families.gauge("lock_waiting_backends", observed.waiting as f64);
+    families.gauge("backends_lifted", observed.lifted as f64);
     families.counters(
         "lane_blocked_seconds_total",
-        "How long transactions of one lane (blocked) have waited for locks of another (blocker).",
         observed.blocked.iter().map(|pair| {
             let labels = vec![
                 ("blocker", pair.blocker.as_str()),
@@ -78,19 +58,13 @@ fn waiting(families: &mut Families, observed: &ObservedView) {
 }
 
 fn maintenance(families: &mut Families, observed: &ObservedView) {
-    families.gauge(
-        "autovacuum_workers",
-        "Autovacuum workers that run.",
-        observed.autovacuum as f64,
-    );
+    families.gauge("autovacuum_workers", observed.autovacuum as f64);
     families.gauge(
         "checkpoint_running",
-        "1 while a checkpoint is being written.",
         f64::from(u8::from(observed.checkpoint)),
     );
     families.counters(
         "maintenance_beside_lane_seconds_total",
-        "How long autovacuum or a checkpoint ran while a protected lane was busy.",
         observed.maintenance.iter().map(|one| {
             let labels = vec![("what", one.what), ("lane", one.lane.as_str())];
             (labels, one.total.as_secs_f64())

@@ -8,6 +8,7 @@ use pglanes_lanes::{
     ClientKey, Condition, Effect, Input, LaneId, LanePolicy, Mode, Policy, PoolId, Running,
     Scheduler, ThrottlePolicy, TicketId, Time, Turn,
 };
+use pglanes_proxy::view::AliasView;
 use pglanes_proxy::{BUCKET_BOUNDS_US, Metrics, View};
 use pglanes_proxy::{BlockedView, DirectView, ObservedView};
 use prometheus::TextEncoder;
@@ -44,6 +45,7 @@ fn view(scheduler: &Scheduler, seconds: u64) -> View {
         logins: 1,
         servers: (1, 2, 4),
         observed: ObservedView::default(),
+        prepared: Default::default(),
         draining: false,
         operated: Default::default(),
     }
@@ -59,7 +61,15 @@ fn status(upstream: Reachability) -> Status {
 }
 
 fn scrape(view: &View, status: &Status) -> Exposition {
-    let families = families(&Metrics::default(), view, status);
+    let aliases = [AliasView {
+        kind: "database",
+        alias: "dspy_rag".to_owned(),
+        name: "ai_agency".to_owned(),
+        used: 2,
+        last: None,
+        last_client: String::new(),
+    }];
+    let families = families(&Metrics::default(), view, status, &aliases);
     let text = TextEncoder::new().encode_to_string(&families).unwrap();
     Exposition::parse(&text).unwrap()
 }
@@ -171,7 +181,7 @@ fn an_objective_tells_what_it_keeps_what_it_leaves_and_what_it_knows() {
         let lane = [&[("lane", "evaluation")], labels].concat();
         exposition.value(name, &lane)
     };
-    let p95 = [("quantile", "p95")];
+    let p95 = [("percentile", "p95")];
     assert_eq!(value("pglanes_objective_target", &p95), Some(1.2));
     assert_eq!(value("pglanes_objective_enforced", &[]), Some(1.0));
     assert_eq!(
@@ -236,19 +246,25 @@ fn a_distribution_is_cumulated_in_seconds() {
         sum: Duration::from_millis(1500),
     };
     let mut families = Families::default();
-    families.histograms("x_seconds", "X.", [(vec![("lane", "a")], distribution)]);
+    families.histograms("statement_seconds", [(vec![("lane", "a")], distribution)]);
     let text = TextEncoder::new()
         .encode_to_string(&families.finish())
         .unwrap();
     let exposition = Exposition::parse(&text).unwrap();
-    let bucket = |bound| exposition.value("pglanes_x_seconds_bucket", &[("le", bound)]);
+    let bucket = |bound| exposition.value("pglanes_statement_seconds_bucket", &[("le", bound)]);
     assert_eq!(bucket("0.00005"), Some(3.0), "{text}");
     assert_eq!(bucket("0.0005"), Some(3.0));
     assert_eq!(bucket("0.001"), Some(5.0));
     assert_eq!(bucket("300"), Some(5.0));
     assert_eq!(bucket("+Inf"), Some(6.0));
-    assert_eq!(exposition.value("pglanes_x_seconds_count", &[]), Some(6.0));
-    assert_eq!(exposition.value("pglanes_x_seconds_sum", &[]), Some(1.5));
+    assert_eq!(
+        exposition.value("pglanes_statement_seconds_count", &[]),
+        Some(6.0)
+    );
+    assert_eq!(
+        exposition.value("pglanes_statement_seconds_sum", &[]),
+        Some(1.5)
+    );
 }
 
 #[test]

@@ -99,6 +99,8 @@ pub(crate) struct Control {
     pub(super) baseline: Baseline,
     present: Present,
     woke: Time,
+    /// How long it was awake before that.
+    awake_before: Duration,
     /// Windows in a row in which the limit was at its least and the objective missed.
     hopeless: u32,
     window: Window,
@@ -127,6 +129,7 @@ impl Control {
             policy,
             present: Present::new(),
             woke: Time::ZERO,
+            awake_before: Duration::ZERO,
             hopeless: 0,
             window: Window {
                 quotients: std::array::from_fn(|_| LogHistogram::new()),
@@ -213,6 +216,7 @@ impl Control {
     ) -> Option<Time> {
         let ends = idle_since.map(|since| since + self.policy.linger);
         if ends.is_some_and(|end| end <= now) {
+            self.awake_before = self.awake_total(now);
             self.phase = Phase::Resting;
             self.probe = None;
             return None;
@@ -232,6 +236,14 @@ impl Control {
             return ends;
         }
         earliest(ends, self.follow_probe(now, others_quiet_since))
+    }
+
+    /// How long it has not been at rest, all told.
+    fn awake_total(&self, now: Time) -> Duration {
+        match self.phase {
+            Phase::Resting => self.awake_before,
+            _ => self.awake_before + now.since(self.woke),
+        }
     }
 
     /// Whether the loop can be closed. A baseline that was kept over a restart is as good as one that was just learned.
@@ -474,6 +486,7 @@ impl Control {
             probes: self.probes,
             failed_probes: self.failed_probes,
             activations: self.activations,
+            active_total: self.awake_total(now),
             held_back: 0,
             moves: (self.lowered, self.raised),
         }

@@ -177,6 +177,8 @@ pub struct ObjectiveSnapshot {
     pub failed_probes: u64,
     /// How often it began to hold others back.
     pub activations: u64,
+    /// How long it has not been at rest, all told.
+    pub active_total: Duration,
     /// Newcomers of other lanes that it kept waiting, or would have.
     pub held_back: u64,
     /// Times the limit was lowered and raised.

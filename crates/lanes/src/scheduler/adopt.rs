@@ -3,8 +3,8 @@
 //! A login is carried out beside the slots, because a slot given to somebody who has not proven anything could be held for
 //! the asking; the connection counts once it is adopted, and only then can it be granted.
 
-use super::Scheduler;
 use super::pool::{Keep, ServerState};
+use super::{Closing, Scheduler};
 use crate::input::Supply;
 use crate::output::{Output, Rejection};
 use crate::{LaneId, PoolId, TicketId};
@@ -46,7 +46,7 @@ impl Scheduler {
         let room = state.connections() <= state.cap && self.connections <= self.total_slots;
         match evict {
             Some(evict) if room => {
-                self.close(evict);
+                self.close(evict, Closing::Room);
                 true
             }
             _ => false,
@@ -92,8 +92,8 @@ impl Scheduler {
         };
         let idle: Vec<u32> = self.servers.iter().filter_map(idle).collect();
         for place in idle {
-            if self.must_close(place) {
-                self.close(place);
+            if let Some(why) = self.must_close(place) {
+                self.close(place, why);
             }
         }
     }

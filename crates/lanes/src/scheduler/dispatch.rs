@@ -2,9 +2,9 @@
 
 use std::cmp::Reverse;
 
-use super::Scheduler;
 use super::pool::{Keep, ServerState};
 use super::queue::{Charge, Standing, Waiter};
+use super::{Closing, Scheduler};
 use crate::policy::{Mode, QueueOrder};
 use crate::{ClientKey, LaneId, Output, TicketId, Time, Turn, time::nanos};
 
@@ -192,7 +192,7 @@ impl Scheduler {
             Plan::Cover => self.cover(waiter),
             Plan::Open { evict } => {
                 if let Some(evict) = evict {
-                    self.close(evict);
+                    self.close(evict, Closing::Room);
                 }
                 self.open(lane, pool);
                 self.cover(waiter);

@@ -48,7 +48,7 @@ use std::time::Duration;
 
 pub use backoff::{BACKOFF_FIRST, BACKOFF_LONGEST, MAX_BACKOFFS};
 pub use dispatch::REOPEN_LAG;
-pub use snapshot::{LaneSnapshot, RuleSnapshot, Snapshot, ThrottleSnapshot};
+pub use snapshot::{Closing, LaneSnapshot, RuleSnapshot, Snapshot, ThrottleSnapshot};
 
 use crate::input::{Input, OpenVerdict};
 use crate::output::{Output, Rejection};
@@ -110,6 +110,8 @@ pub struct Scheduler {
     objectives_stale: bool,
     /// How often a throttle became active or quiet, or throttles came and went with a policy.
     throttle_changes: u64,
+    /// Idle connections that were closed, by why.
+    closings: [u64; Closing::ALL.len()],
     /// Something changed that may let a waiter through.
     dispatch_due: bool,
     /// Counts dispatch rounds, to mark lanes found blocked in one.
@@ -155,6 +157,7 @@ impl Scheduler {
             objective_edge: None,
             objectives_stale: false,
             throttle_changes: 0,
+            closings: [0; Closing::ALL.len()],
             dispatch_due: false,
             round: 0,
             retired_lanes: 0,
@@ -408,10 +411,9 @@ impl Scheduler {
         self.vacate(place);
         self.note_activity(lane);
         self.dispatch_due = true;
-        if self.must_close(place) {
-            self.close(place);
-        } else {
-            self.offer(pool);
+        match self.must_close(place) {
+            Some(why) => self.close(place, why),
+            None => self.offer(pool),
         }
     }
 
@@ -455,9 +457,9 @@ impl Scheduler {
             self.unpark(id);
         }
         self.dispatch_due = true;
-        if self.must_close(place) {
+        if let Some(why) = self.must_close(place) {
             self.uncover_excess(pool);
-            self.close(place);
+            self.close(place, why);
             return;
         }
         // The slot was given out when the connection was asked for, so it goes to its pool's foremost waiter directly,
@@ -524,7 +526,7 @@ impl Scheduler {
         for lane in 0..self.lanes.len() {
             while let Some(pool) = self.find_pool(LaneId(lane as u16), id) {
                 match self.pools[pool].idle.front() {
-                    Some(server) => self.close(server),
+                    Some(server) => self.close(server, Closing::Changed),
                     None => break,
                 }
             }

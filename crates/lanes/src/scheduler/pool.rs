@@ -1,9 +1,9 @@
 //! Server connections and the pools they belong to. A connection serves one pool of one lane all its life, and moves
 //! `Opening -> Idle <-> Busy (-> Cancelled)`; every move happens in `transfer`, which keeps all the counts.
 
-use super::Scheduler;
 use super::queue::{KIN, PLACE, Standing};
 use super::slab::{Linked, Links, List};
+use super::{Closing, Scheduler};
 use crate::output::Output;
 use crate::{ClientKey, LaneId, PoolId, ServerId, Time};
 
@@ -340,7 +340,8 @@ impl Scheduler {
     }
 
     /// Closes an idle connection.
-    pub(super) fn close(&mut self, place: u32) {
+    pub(super) fn close(&mut self, place: u32, why: Closing) {
+        self.closings[why as usize] += 1;
         let server = self.server_id(place);
         self.forget(place);
         self.outputs.push_back(Output::Close { server });
@@ -356,14 +357,20 @@ impl Scheduler {
         }
     }
 
-    /// Whether a connection that just became idle must go: its envelope or itself is too old, or a reload left too many.
-    pub(super) fn must_close(&self, place: u32) -> bool {
+    /// Why a connection that just became idle must go, if it must: its envelope or itself is too old, or a reload left too
+    /// many.
+    pub(super) fn must_close(&self, place: u32) -> Option<Closing> {
         let server = &self.servers[place];
         let lane = &self.lanes[server.lane.index()];
         let ended = lane.lifetime_end(self.server_id(place), server.opened);
-        let old = server.epoch != lane.policy.epoch || ended.is_some_and(|end| end <= self.now);
-        lane.connections() > lane.cap
+        let as_needed = server.keep == Keep::AsNeeded;
+        if lane.connections() > lane.cap
             || self.connections > self.total_slots
-            || (old && server.keep == Keep::AsNeeded)
+            || (as_needed && server.epoch != lane.policy.epoch)
+        {
+            return Some(Closing::Changed);
+        }
+        let old = as_needed && ended.is_some_and(|end| end <= self.now);
+        old.then_some(Closing::Age)
     }
 }

@@ -1,10 +1,10 @@
 //! A new policy: lanes change in place, what is too much drains, what is out of date closes.
 
-use super::Scheduler;
 use super::dispatch::Class;
 use super::lane::Lane;
 use super::pool::Keep;
 use super::throttle::{Force, Throttle, force_of};
+use super::{Closing, Scheduler};
 use crate::policy::{
     CapPolicy, MAX_LANES, MAX_THROTTLES, MAX_TOTAL_SLOTS, Mode, Policy, ThrottlePolicy,
 };
@@ -125,7 +125,7 @@ impl Scheduler {
             throttle.policy = policy;
             throttle.force = force;
             if force == Force::None {
-                throttle.active_since = None;
+                throttle.rest(self.now);
             } else {
                 self.lanes[throttle.policy.watch.index()].watched = true;
             }
@@ -161,13 +161,13 @@ impl Scheduler {
                 let outdated = self.servers[server].epoch != state.policy.epoch
                     && self.servers[server].keep == Keep::AsNeeded;
                 if outdated || state.connections() > state.cap {
-                    self.close(server);
+                    self.close(server, Closing::Changed);
                 }
             }
         }
         while self.connections > self.total_slots {
             match self.least_needed() {
-                Some(server) => self.close(server),
+                Some(server) => self.close(server, Closing::Changed),
                 None => break,
             }
         }

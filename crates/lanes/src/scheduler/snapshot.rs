@@ -26,6 +26,37 @@ pub struct Snapshot {
     pub in_use: u32,
     /// Transactions that wait.
     pub waiting: usize,
+    /// Idle connections that the scheduler closed, by why.
+    pub closings: [(Closing, u64); Closing::ALL.len()],
+}
+
+/// Why the scheduler closes an idle connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// Nobody has used it for longer than its lane's idle timeout.
+    Idle,
+    /// It is older than its lane's connections may become.
+    Age,
+    /// Another pool or lane needs its place.
+    Room,
+    /// A reload, a flush or a removed lane: it is out of date, or one too many.
+    Changed,
+}
+
+impl Closing {
+    /// Every reason, in the order of its place.
+    pub const ALL: [Self; 4] = [Self::Idle, Self::Age, Self::Room, Self::Changed];
+
+    /// In a word.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Age => "age",
+            Self::Room => "room",
+            Self::Changed => "changed",
+        }
+    }
 }
 
 /// One lane. Counts run since the scheduler was made.
@@ -127,6 +158,8 @@ pub struct ThrottleSnapshot {
     pub mode: Mode,
     /// Since when it is active, if it is.
     pub active_since: Option<Time>,
+    /// How long it has been active, all told.
+    pub active_total: Duration,
     /// The slots it leaves now; none when it does not limit.
     pub limit: Option<u32>,
     /// How often it became active.
@@ -145,12 +178,13 @@ impl Scheduler {
             lanes: (0..self.lanes.len())
                 .map(|lane| self.lane_snapshot(lane, now.max(self.now)))
                 .collect(),
-            throttles: self.throttle_snapshots(),
+            throttles: self.throttle_snapshots(now.max(self.now)),
             objectives: self.objective_snapshots(now.max(self.now)),
             total_slots: self.total_slots,
             connections: self.connections,
             in_use: self.lanes.iter().map(Lane::held).sum(),
             waiting: self.waiters.len(),
+            closings: Closing::ALL.map(|why| (why, self.closings[why as usize])),
         }
     }
 
@@ -207,7 +241,7 @@ impl Scheduler {
         }
     }
 
-    fn throttle_snapshots(&self) -> Vec<ThrottleSnapshot> {
+    fn throttle_snapshots(&self, now: Time) -> Vec<ThrottleSnapshot> {
         self.throttles
             .iter()
             .map(|throttle| ThrottleSnapshot {
@@ -220,6 +254,7 @@ impl Scheduler {
                     Force::None => Mode::Off,
                 },
                 active_since: throttle.active_since,
+                active_total: throttle.active_total(now),
                 limit: (throttle.limit != UNLIMITED).then_some(throttle.limit),
                 activations: throttle.activations,
                 held_back: throttle.held_back,

@@ -27,6 +27,8 @@ pub(super) struct Throttle {
     pub(super) policy: ThrottlePolicy,
     pub(super) force: Force,
     pub(super) active_since: Option<Time>,
+    /// How long it was active before that.
+    pub(super) active_before: Duration,
     /// It lowers the lane's processes now.
     pub(super) lowering: bool,
     /// The slots it leaves now.
@@ -42,12 +44,25 @@ impl Throttle {
             policy,
             force,
             active_since: None,
+            active_before: Duration::ZERO,
             lowering: false,
             limit: UNLIMITED,
             activations: 0,
             held_back: 0,
             cancels: 0,
         }
+    }
+
+    /// How long it has been active, all told.
+    pub(super) fn active_total(&self, now: Time) -> Duration {
+        let since = self.active_since;
+        self.active_before + since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+
+    /// It is active no more.
+    pub(super) fn rest(&mut self, now: Time) {
+        self.active_before = self.active_total(now);
+        self.active_since = None;
     }
 
     /// Looks at the watched lane again. Returns when it must look again though nothing happens.
@@ -74,7 +89,7 @@ impl Throttle {
             until = until.max(lingers(last));
         }
         if !held_active && until.is_none_or(|until| until <= now) {
-            self.active_since = None;
+            self.rest(now);
             self.limit = UNLIMITED;
             return None;
         }

@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 
-use super::Scheduler;
 use super::pool::{Keep, ServerState};
+use super::{Closing, Scheduler};
 use crate::time::earliest;
 use crate::{LaneId, Time};
 
@@ -39,7 +39,7 @@ impl Scheduler {
                 .is_some_and(|deadline| deadline <= self.now)
             {
                 match self.lanes[lane].first_replaceable(&self.servers) {
-                    Some(server) => self.close(server),
+                    Some(server) => self.close(server, Closing::Idle),
                     None => break,
                 }
             }
@@ -57,7 +57,7 @@ impl Scheduler {
                 && self.servers[place].state == ServerState::Idle
                 && self.servers[place].keep == Keep::AsNeeded
             {
-                self.close(place);
+                self.close(place, Closing::Age);
             }
         }
     }
@@ -101,7 +101,7 @@ impl Scheduler {
                 self.lanes[lane].arrivals.is_empty(),
                 self.lanes[lane].idle.front(),
             ) {
-                self.close(server);
+                self.close(server, Closing::Changed);
             }
         }
     }

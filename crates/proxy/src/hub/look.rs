@@ -8,8 +8,8 @@ use pglanes_lanes::{PoolId, ServerId, Time};
 use super::{Activity, Hub, Live, Phase, ServerPlace, SessionFace, Stall};
 use crate::server::ServerFace;
 use crate::view::{
-    AliasView, MOST_LISTED, Operated, PoolView, ServerState, ServerView, SessionState, SessionView,
-    View,
+    AliasView, MOST_LISTED, Operated, PoolView, PreparedView, ServerState, ServerView,
+    SessionState, SessionView, View,
 };
 
 impl Hub {
@@ -20,9 +20,31 @@ impl Hub {
             logins: self.logins_in_flight.get(),
             servers: self.connection_counts(),
             observed: self.observed_view(),
+            prepared: self.prepared(),
             draining: self.phase.get() == Phase::Draining,
             operated: self.operated(),
         }
+    }
+
+    fn prepared(&self) -> PreparedView {
+        let texts = self.statements.borrow().len();
+        let servers = self.servers.borrow();
+        let on_servers = servers.values().map(|place| match place {
+            ServerPlace::Opening { .. } => 0,
+            ServerPlace::Idle(server) => server.face.prepared.get(),
+            ServerPlace::Linked(face) => face.prepared.get(),
+        });
+        let mut prepared = PreparedView {
+            texts,
+            on_servers: on_servers.map(u64::from).sum(),
+            ..PreparedView::default()
+        };
+        for (_, _, counts) in self.pools.borrow().after(None) {
+            prepared.client_parses += counts.client_parses.get();
+            prepared.server_parses += counts.server_parses.get();
+            prepared.binds += counts.binds.get();
+        }
+        prepared
     }
 
     fn operated(&self) -> Operated {

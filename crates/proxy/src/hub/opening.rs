@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::{Hub, PoolKey, ServerPlace};
 use crate::hub::Live;
 use crate::meter::Meter;
+use crate::metrics::ServerEnd;
 use crate::server::{NO_UNNAMED, Returned, Server, ServerFace};
 use crate::settings::Settings;
 use crate::stream::Stream;
@@ -242,6 +243,8 @@ impl Hub {
             kept: false,
             meter: Meter::default(),
             dying: false,
+            asked_at: None,
+            end: ServerEnd::default(),
         }
     }
 

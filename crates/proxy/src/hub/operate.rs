@@ -7,6 +7,7 @@ use pglanes_lanes::{LaneId, PoolId};
 use super::hold::MOST_NAMES;
 use super::{Activity, AskedOfSession, Hub, Live, ServerPlace};
 use crate::events::EventKind;
+use crate::metrics::ServerEnd;
 use crate::operate::{Action, ActionError, Done, Scope};
 
 impl Hub {
@@ -112,6 +113,7 @@ impl Hub {
         for id in idle {
             let place = self.servers.borrow_mut().remove(&id);
             if let Some(ServerPlace::Idle(mut server)) = place {
+                server.end = ServerEnd::OutOfDate;
                 self.discard(&mut server);
             }
         }

@@ -12,6 +12,7 @@ use super::waiters::Outcome;
 use super::waiters::Wanted;
 use super::{Hub, ServerPlace, WaitingTicket};
 use crate::events::EventKind;
+use crate::metrics::ServerEnd;
 use crate::server::{Because, Health, Insistence, Server};
 use crate::upstream::SharedOpenError;
 
@@ -150,6 +151,7 @@ impl Hub {
                 server = server.face.id.0,
                 "connection given back while it still owed something: closed"
             );
+            server.end = ServerEnd::OutOfSync;
             self.discard(&mut server);
             return;
         }
@@ -167,6 +169,7 @@ impl Hub {
         }
         let can_be_made_anew = || self.pools.borrow().supply(server.pool) == Supply::Opened;
         if server.defaults != self.defaults.get() && can_be_made_anew() {
+            server.end = ServerEnd::OutOfDate;
             self.discard(&mut server);
             return;
         }
@@ -174,6 +177,7 @@ impl Hub {
             server.face.cancelled_because.replace(None);
         }
         if server.face.retired.get() {
+            server.end = ServerEnd::OutOfDate;
             self.discard(&mut server);
             return;
         }
@@ -197,7 +201,7 @@ impl Hub {
             server.stream.last_words(TERMINATE);
         }
         self.servers.borrow_mut().remove(&server.face.id);
-        self.metrics.servers_closed.increment();
+        self.metrics.server_ended(server.end);
         self.tell(Input::Closed {
             server: server.face.id,
         });
@@ -223,7 +227,6 @@ impl Hub {
                     let place = self.servers.borrow_mut().remove(&server);
                     if let Some(ServerPlace::Idle(mut server)) = place {
                         server.stream.last_words(TERMINATE);
-                        self.metrics.servers_closed.increment();
                     }
                 }
                 Some(Output::Adopted { ticket, server }) => self.adopted(ticket, server),
@@ -291,7 +294,7 @@ impl Hub {
         };
         if server.check_idle() == Health::Dead {
             // It died while idle: nobody notices. The transaction asks again.
-            self.metrics.servers_closed.increment();
+            self.metrics.server_ended(ServerEnd::FoundDead);
             let (lane, pool) = (server.lane, server.pool);
             drop(server);
             let now = self.clock.now();

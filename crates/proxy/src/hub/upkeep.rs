@@ -12,6 +12,7 @@ use pglanes_wire::startup::Startup;
 use super::happenings::short;
 use super::{AskedOfSession, Hub, ServerPlace, Stall};
 use crate::events::EventKind;
+use crate::metrics::ServerEnd;
 use crate::server::Health;
 use crate::view::AliasView;
 
@@ -103,7 +104,7 @@ impl Hub {
             !gone
         });
         for server in dead {
-            self.metrics.servers_closed.increment();
+            self.metrics.server_ended(ServerEnd::FoundDead);
             self.tell(Input::Closed { server });
         }
     }

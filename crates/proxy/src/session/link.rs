@@ -11,6 +11,7 @@ use pglanes_wire::replies::{Expect, OutOfSync};
 use super::pins::Reason;
 use super::{Session, State, Step};
 use crate::hub::{Activity, LinkedServer, count};
+use crate::metrics::ServerEnd;
 use crate::server::{OwnQuery, Returned, Server};
 use crate::settings::Settings;
 use crate::stream::send_or_hold;
@@ -33,11 +34,12 @@ impl Session {
         };
         server.kept = false;
         let lane = server.lane;
-        let waited = server.face.since.get().since(self.face.asked_at.get());
+        let granted = server.face.since.get();
+        let waited = granted.since(self.face.asked_at.get());
         self.hub.metrics.lane(lane).queue_wait.record(waited);
+        server.asked_at = Some(granted);
         match live.options(lane).measured {
             true => {
-                let granted = server.face.since.get();
                 server.meter.begin(waited);
                 server.meter.run(granted);
             }
@@ -159,7 +161,8 @@ impl Session {
         }
     }
 
-    fn broken_link(&mut self, server: LinkedServer) -> Step {
+    fn broken_link(&mut self, mut server: LinkedServer) -> Step {
+        server.end = ServerEnd::OutOfSync;
         drop(server);
         self.fatal("08006", "the server connection fell out of step")
     }

@@ -8,6 +8,7 @@ use pglanes_lanes::Time;
 use super::{SCRATCH, Session, State, Step};
 use crate::events::EventKind;
 use crate::hub::{Activity, AskedOfSession, LinkedServer, Stall};
+use crate::metrics::ServerEnd;
 use crate::server::OwnQuery;
 use crate::stream::poll_flush;
 
@@ -225,7 +226,7 @@ impl Session {
     }
 
     /// Parts in disorder. The connection is dropped, and so closed.
-    pub(super) fn end_linked(&mut self, server: LinkedServer, parting: Parting) -> Step {
+    pub(super) fn end_linked(&mut self, mut server: LinkedServer, parting: Parting) -> Step {
         let running = !server.replies.is_settled();
         // The client has a part of a message: whatever came next it would take for the rest,
         // a row filled up with the text of an error. It is left without a word.
@@ -254,6 +255,7 @@ impl Session {
             Parting::ServerGone(error) => {
                 let told = server.dying;
                 self.hub.metrics.servers_lost.increment();
+                server.end = ServerEnd::Lost;
                 drop(server);
                 if told || mid_message {
                     // Its FATAL has been passed on; the session ends as it would directly.
@@ -266,6 +268,7 @@ impl Session {
             }
             Parting::OutOfSync(text) => {
                 self.hub.metrics.out_of_sync.increment();
+                server.end = ServerEnd::OutOfSync;
                 self.hub.events.push(EventKind::OutOfSync {
                     server: server.face.id.0,
                 });

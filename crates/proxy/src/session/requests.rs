@@ -85,8 +85,13 @@ impl Session {
         if server.replies.has_in_place() {
             self.say_in_place(server);
         }
-        if server.meter.is_on() && !server.meter.runs() && !server.replies.is_settled() {
-            server.meter.run(self.hub.clock.now());
+        self.hub.metrics.lane(server.lane).bytes_in.add(at as u64);
+        if server.asked_at.is_none() && !server.replies.is_settled() {
+            let now = self.hub.clock.now();
+            server.asked_at = Some(now);
+            if server.meter.is_on() {
+                server.meter.run(now);
+            }
         }
         // What came before a Terminate or a broken frame still counts.
         Self::send_to_server(context, server, splice.finish())

@@ -168,9 +168,17 @@ impl Session {
     pub(super) fn ready(&mut self, server: &mut Server, settled: bool) -> Progress {
         let turns = &server.face.turns;
         turns.set(turns.get().wrapping_add(1));
+        let now = self.hub.clock.now();
+        let lane = self.hub.metrics.lane(server.lane);
+        if let Some(asked_at) = server.asked_at.take() {
+            lane.statement_time.record(now.since(asked_at));
+        }
         if !settled || server.replies.status() != TransactionStatus::Idle {
-            if settled && server.meter.is_on() {
-                server.meter.pause(self.hub.clock.now());
+            if !settled {
+                // What was sent behind its Sync begins to run now.
+                server.asked_at = Some(now);
+            } else if server.meter.is_on() {
+                server.meter.pause(now);
             }
             // The statement that a rule cancels ended by itself: its transaction is meant.
             if settled && server.face.is_to_abort() {
@@ -178,7 +186,6 @@ impl Session {
             }
             return Progress::Going;
         }
-        let now = self.hub.clock.now();
         if server.meter.is_on() {
             server.meter.pause(now);
             if let Some(sample) = server.meter.end(server.face.since.get()) {
@@ -186,7 +193,6 @@ impl Session {
                 self.hub.tell(Input::Measured { lane, sample });
             }
         }
-        let lane = self.hub.metrics.lane(server.lane);
         lane.transactions.add(1);
         let face = &server.face;
         let took = now.since(face.since.replace(now));

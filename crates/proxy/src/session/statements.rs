@@ -142,6 +142,7 @@ impl Session {
     ) -> Result<(), Parting> {
         count(&server.face.counts.server_parses, 1);
         if let Some(evicted) = server.statements.insert(statement.id) {
+            self.hub.metrics.prepared_evictions.increment();
             self.count(server, Expect::CloseOwn(evicted))?;
             let mut name = [0; 48];
             let name = write_name(evicted, &mut name);

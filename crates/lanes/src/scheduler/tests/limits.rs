@@ -29,6 +29,9 @@ fn idle_connections_of_others_never_stand_in_the_way() {
     let outputs = world.ask(3, 1);
     assert_eq!(outputs[0], Output::Close { server: second });
     opened_in(&outputs);
+    let closings = world.scheduler.snapshot(world.now).closings;
+    assert_eq!(closings.map(|(_, count)| count), [0, 0, 1, 0]);
+    assert_eq!(closings[2].0.label(), "room");
     // What was closed is forgotten at once.
     assert_eq!(world.scheduler.lane_of(second), None);
     assert_eq!(world.tell(Input::Closed { server: second }), []);

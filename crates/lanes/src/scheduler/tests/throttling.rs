@@ -163,6 +163,23 @@ fn a_throttle_wins_over_the_minimum_and_what_it_takes_is_others_to_use() {
 }
 
 #[test]
+fn how_long_a_throttle_was_active_is_told_while_it_is_and_afterwards() {
+    let mut world = throttled(|throttle| throttle.linger = Duration::ZERO);
+    let active = |world: &World| world.scheduler.snapshot(world.now).throttles[0].active_total;
+    world.pass(MS * 5);
+    assert_eq!(active(&world), Duration::ZERO);
+    let server = world.start(1, 0);
+    world.pass(MS * 3);
+    assert_eq!(active(&world), MS * 3);
+    world.release(server);
+    world.pass(MS * 9);
+    assert_eq!(active(&world), MS * 3);
+    world.ask(2, 0);
+    world.pass(MS * 4);
+    assert_eq!(active(&world), MS * 7);
+}
+
+#[test]
 fn a_reload_that_removes_a_throttle_leaves_nobody_stranded() {
     let mut lanes = policy(9, &[("evaluation", 4), ("compaction", 4)]);
     let mut world = throttled(|_| {});
