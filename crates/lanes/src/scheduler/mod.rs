@@ -360,12 +360,13 @@ impl Scheduler {
             return;
         }
         self.take_room(lane, client);
-        let state = &self.lanes[lane.index()];
         // Whoever waits for room goes first, and a step ends only when they cannot be helped.
-        let plan = match state.uncovered.is_empty() {
-            true => self.plan(lane, pool),
-            false => Plan::Blocked,
+        let foremost = self.lanes[lane.index()].uncovered.front();
+        let plan = match foremost {
+            None => self.plan(lane, pool),
+            Some(_) => Plan::Blocked,
         };
+        let overtakes = foremost.is_some_and(|foremost| turn < self.waiters[foremost].turn);
         match plan {
             Plan::Grant(server) if self.pools[pool].kin.is_empty() => {
                 self.grant_at_once(&waiter, server);
@@ -382,8 +383,7 @@ impl Scheduler {
                     return;
                 }
                 self.insert(waiter);
-                // By its turn it may go before those who could not be helped.
-                self.dispatch_due |= plan == Plan::Park || turn > Turn::default();
+                self.dispatch_due |= plan == Plan::Park || overtakes;
                 self.note_stranded(pool);
             }
         }

@@ -96,6 +96,29 @@ fn who_comes_when_a_lane_is_no_longer_ordered_by_service_goes_behind_who_waits()
 }
 
 #[test]
+fn whose_turn_is_sooner_takes_the_connection_that_is_opening_for_nobody() {
+    let mut lanes = policy(2, &[("a", 2)]);
+    lanes.lanes[0].queue_order = QueueOrder::Service;
+    let mut world = World::new(lanes);
+    let request = |ticket: u64, pool: u32, turn: Turn| Input::Request {
+        ticket: TicketId(ticket),
+        lane: LaneId(0),
+        pool: PoolId(pool),
+        client: ClientKey::default(),
+        turn,
+    };
+    let opening = opened_in(&world.ask(1, 0));
+    world.ask_pool(2, 0, 1);
+    world.tell(Input::Withdraw {
+        ticket: TicketId(1),
+    });
+    // There is no room for a third pool's.
+    assert_eq!(world.tell(request(3, 2, Turn(5))), []);
+    assert_eq!(world.tell(request(4, 0, Turn::default())), []);
+    assert_eq!(world.open(opening), [grant(4, opening)]);
+}
+
+#[test]
 fn the_hottest_idle_connection_is_used_first() {
     let mut world = World::new(policy(4, &[("a", 4)]));
     let (first, second) = (world.start(1, 0), world.start(2, 0));
