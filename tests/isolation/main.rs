@@ -8,6 +8,7 @@ mod cpu;
 mod envelopes;
 mod leases;
 mod limits;
+mod names;
 mod objectives;
 mod observe;
 mod order;

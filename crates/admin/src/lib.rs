@@ -19,6 +19,7 @@ mod console;
 mod dashboard;
 mod leases;
 pub mod metrics;
+pub mod report;
 mod server;
 mod status;
 pub mod text_format;

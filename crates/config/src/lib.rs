@@ -66,9 +66,9 @@ pub use lane::{
 };
 pub use memory::LaneMemory;
 pub use model::{
-    Authentication, Config, Database, Limits, ListenAddress, LogFormat, LogLevel, Logging,
-    NameUsed, Observe, Reload, RemoteClients, ResolvedUser, UnixSocket, Upstream, UpstreamAddress,
-    User, UserAlias, socket_name,
+    ApplicationName, Authentication, Config, Database, History, Limits, ListenAddress, LogFormat,
+    LogLevel, Logging, NameUsed, Observe, Reload, RemoteClients, ResolvedUser, UnixSocket,
+    Upstream, UpstreamAddress, User, UserAlias, socket_name,
 };
 pub use objective::Objective;
 pub use policy::LaneIndex;

@@ -52,6 +52,8 @@ pub struct Config {
     pub logging: Logging,
     /// How the server is looked at past the lanes; `None` is not at all.
     pub observe: Option<Observe>,
+    /// What is written down for reports; `None` is nothing.
+    pub history: Option<History>,
     /// The lanes in the order in which they match; `default` is there and last.
     pub lanes: Vec<Lane>,
     /// What yields to what.
@@ -97,6 +99,20 @@ pub struct Upstream {
     pub database: Option<String>,
     /// The password for users that have none of their own.
     pub password: Option<Secret<String>>,
+    /// What the server is told of clients' names.
+    pub application_name: ApplicationName,
+}
+
+/// Which application_name a server connection carries while a session has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ApplicationName {
+    /// The client's, and nothing else.
+    #[default]
+    Keep,
+    /// The client's; where it has none, the lane's in brackets.
+    Lane,
+    /// The client's, and behind it the lane's in brackets.
+    Both,
 }
 
 /// Where PostgreSQL is.
@@ -261,6 +277,17 @@ pub enum Reload {
     Watch,
     /// On SIGHUP.
     OnSignal,
+}
+
+/// What is written down in the state folder of what the lanes did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Between two records.
+    pub interval: Duration,
+    /// How long they are kept.
+    pub keep: Duration,
+    /// How many bytes all of them may take.
+    pub size: u64,
 }
 
 /// Looking at who works in the server, who waits for whom, and who connects past the proxy.

@@ -3,7 +3,7 @@
 use std::fmt::{Debug, Display};
 
 use crate::lane::{Lane, Throttle};
-use crate::model::Config;
+use crate::model::{Config, Upstream};
 use crate::units;
 
 /// When a change takes effect.
@@ -112,7 +112,20 @@ impl Difference {
             &new.admin.token,
         );
         self.debugged(Takes::Restart, "state", &old.state, &new.state);
-        let (before, after) = (&old.upstream, &new.upstream);
+        self.upstream(&old.upstream, &new.upstream);
+        self.debugged(Takes::Live, "tls", &old.tls, &new.tls);
+        self.debugged(
+            Takes::Live,
+            "auth.method",
+            &old.authentication,
+            &new.authentication,
+        );
+        self.silent(Takes::Live, "access", &old.access, &new.access);
+        self.silent(Takes::Live, "users_file", &old.userlist, &new.userlist);
+        self.silent(Takes::Live, "auth_query", &old.auth_query, &new.auth_query);
+    }
+
+    fn upstream(&mut self, before: &Upstream, after: &Upstream) {
         self.debugged(
             Takes::Restart,
             "upstream.url",
@@ -126,13 +139,18 @@ impl Difference {
             &after.unix_socket,
         );
         self.debugged(Takes::Restart, "upstream's TLS", &before.tls, &after.tls);
+        self.debugged(
+            Takes::Restart,
+            "upstream.application_name",
+            &before.application_name,
+            &after.application_name,
+        );
         self.silent(
             Takes::Restart,
             "upstream's user or database",
             &(&before.user, &before.database),
             &(&after.user, &after.database),
         );
-        self.debugged(Takes::Live, "tls", &old.tls, &new.tls);
         self.shown(Takes::Live, "upstream.slots", before.slots, after.slots);
         self.debugged(
             Takes::Live,
@@ -146,15 +164,6 @@ impl Difference {
             &before.password,
             &after.password,
         );
-        self.debugged(
-            Takes::Live,
-            "auth.method",
-            &old.authentication,
-            &new.authentication,
-        );
-        self.silent(Takes::Live, "access", &old.access, &new.access);
-        self.silent(Takes::Live, "users_file", &old.userlist, &new.userlist);
-        self.silent(Takes::Live, "auth_query", &old.auth_query, &new.auth_query);
     }
 
     fn names(&mut self, old: &Config, new: &Config) {
@@ -262,6 +271,7 @@ impl Difference {
         self.debugged(Takes::Live, "reload", &old.reload, &new.reload);
         self.debugged(Takes::Restart, "logging", &old.logging, &new.logging);
         self.debugged(Takes::Live, "observe", &old.observe, &new.observe);
+        self.debugged(Takes::Live, "history", &old.history, &new.history);
     }
 
     fn lanes(&mut self, old: &Config, new: &Config) {

@@ -93,6 +93,7 @@ upstream:
   connect_timeout: 2s
   password: { env: CANARY_1 }
   unix_socket: off
+  application_name: both
 tls: { certificate: server.crt, key: server.key, client_ca: ca.crt, client_certificates: request, mode: require }
 auth: { method: scram-sha-256 }
 access:
@@ -114,6 +115,7 @@ shutdown: { grace: 0 }
 reload: { watch: off }
 logging: { format: json, level: debug }
 observe: { mode: on, interval: 2s }
+history: { mode: on, interval: 1s, keep: 7d, size: 16MB }
 lanes:
   default: { mode: observe }
   first:

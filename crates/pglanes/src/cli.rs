@@ -12,6 +12,7 @@ use crate::check;
 use crate::demo;
 use crate::embedded::Embedded;
 use crate::logging;
+use crate::report;
 use crate::run;
 use crate::serve::{self, ServeError};
 use crate::source::Source;
@@ -74,6 +75,15 @@ enum Command {
     },
     /// Print the table of all metrics: name, type, labels and meaning
     Metrics,
+    /// Tell which evaluations ran, who disturbed them, and what was held back for them
+    ///
+    /// Out of what the proxy of this lanes.yaml has written down (its key history); it need not run.
+    Report {
+        #[command(flatten)]
+        file: File,
+        #[command(flatten)]
+        arguments: report::Arguments,
+    },
     /// Write a first lanes.yaml from what the running server shows
     Init(advise::init::Arguments),
 }
@@ -131,6 +141,13 @@ pub fn run() -> ExitCode {
             advise::doctor::run(&arguments, config).await
         }),
         Command::Metrics => say(&pglanes_admin::metrics::reference()),
+        Command::Report { file, arguments } => match Source::find(file.config).load() {
+            Ok(config) => match report::run(&arguments, &config) {
+                Ok(text) => say(&text),
+                Err(error) => fail(FAILED, &format_args!("{error:#}")),
+            },
+            Err(mistakes) => fail(MISTAKEN, &mistakes),
+        },
         Command::Init(arguments) => finish(on_a_runtime(async {
             let said = advise::init::run(&arguments).await?;
             Ok((said, false))

@@ -24,6 +24,7 @@ mod leases;
 mod listen;
 mod meter;
 mod metrics;
+mod naming;
 mod observed;
 mod operate;
 mod priority;

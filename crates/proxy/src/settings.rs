@@ -10,6 +10,8 @@ use std::fmt::Write as _;
 use std::hash::Hash;
 use std::rc::Rc;
 
+use crate::naming::Naming;
+
 /// Session-level settings over what the server connection started with, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Settings(Vec<(String, String)>);
@@ -51,6 +53,10 @@ impl Settings {
         }
     }
 
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.0.retain(|(known, _)| known != name);
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self
             .0
@@ -70,14 +76,17 @@ impl Settings {
         names.filter(|name| name.contains('.'))
     }
 
-    /// The SQL that turns `applied` into `self`; `None` where they agree.
-    pub(crate) fn change_from(&self, applied: &Self) -> Option<Change> {
+    /// The SQL that turns `applied` into `self`, with names as the lane has them; `None` where they agree.
+    pub(crate) fn change_from(&self, applied: &Self, naming: Naming<'_>) -> Option<Change> {
         let mut sql = String::new();
         let mut may_fail = false;
         for (name, value) in &self.0 {
             if applied.get(name) != Some(value) {
                 may_fail |= may_be_refused(name, value);
-                write_set(&mut sql, name, value);
+                match name == CANNOT_FAIL {
+                    true => write_set(&mut sql, name, &naming.shown(value)),
+                    false => write_set(&mut sql, name, value),
+                }
             }
         }
         for (name, _) in &applied.0 {
@@ -271,7 +280,7 @@ mod tests {
     }
 
     fn check(from: &[(&str, &str)], to: &[(&str, &str)], sql: Option<&str>) {
-        let change = settings(to).change_from(&settings(from));
+        let change = settings(to).change_from(&settings(from), Naming::KEPT);
         assert_eq!(change.map(|change| change.sql).as_deref(), sql);
     }
 
@@ -323,10 +332,37 @@ mod tests {
     fn only_the_application_name_needs_no_answer() {
         let name = settings(&[("application_name", "a")]);
         let none = settings(&[]);
-        assert!(!name.change_from(&none).expect("differs").may_fail);
-        assert!(!none.change_from(&name).expect("differs").may_fail);
+        assert!(
+            !name
+                .change_from(&none, Naming::KEPT)
+                .expect("differs")
+                .may_fail
+        );
+        assert!(
+            !none
+                .change_from(&name, Naming::KEPT)
+                .expect("differs")
+                .may_fail
+        );
         let more = settings(&[("application_name", "a"), ("work_mem", "1MB")]);
-        assert!(more.change_from(&none).expect("differs").may_fail);
+        assert!(
+            more.change_from(&none, Naming::KEPT)
+                .expect("differs")
+                .may_fail
+        );
+    }
+
+    #[test]
+    fn a_lane_is_told_with_a_name_that_is_set_anyway_and_sets_nothing_by_itself() {
+        let naming = Naming {
+            mode: pglanes_config::ApplicationName::Both,
+            lane: "ltst",
+        };
+        let (none, named) = (settings(&[]), settings(&[("application_name", "é")]));
+        let change = named.change_from(&none, naming).expect("differs");
+        let sql = r#"SET "application_name" TO E'\\xc3\\xa9 [ltst]';"#;
+        assert_eq!((change.sql.as_str(), change.may_fail), (sql, false));
+        assert_eq!(named.change_from(&named, naming), None);
     }
 
     #[test]

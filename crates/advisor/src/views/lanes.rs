@@ -20,6 +20,24 @@ pub(super) fn branches(config: &Config) -> String {
     text
 }
 
+/// The branches for names that tell the lane themselves, as `upstream.application_name` has it: `ragchecker [evaluation]`,
+/// `[evaluation]`. They come first: the lane of a transaction is known to the proxy alone.
+pub(super) fn told(config: &Config) -> String {
+    let lanes = config.lanes.iter().map(|lane| {
+        let (alone, behind) = (
+            format!("[{}]", lane.name),
+            like(&format!("* [{}]", lane.name)),
+        );
+        format!(
+            "    WHEN $1 = {} OR $1 LIKE {} THEN {}\n",
+            literal(&alone),
+            literal(&behind),
+            literal(&lane.name)
+        )
+    });
+    lanes.collect()
+}
+
 fn condition(condition: &MatchCondition) -> Option<String> {
     let (argument, glob) = match condition {
         MatchCondition::ApplicationName(glob) => ("$1", glob),
@@ -65,6 +83,14 @@ mod tests {
         check("a?c", "'a_c'");
         check("100%_x", "E'100\\\\%\\\\_x'");
         check("o'brien", "'o''brien'");
+    }
+
+    #[test]
+    fn a_name_that_tells_its_lane_is_believed() {
+        let text = told(&Config::default());
+        let branch = "WHEN $1 = '[evaluation]' OR $1 LIKE '% [evaluation]' THEN 'evaluation'";
+        assert!(text.contains(branch), "{text}");
+        assert!(text.contains("THEN 'default'"), "{text}");
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub fn render(server: &Server, config: &Config) -> String {
     text.push('\n');
     text.push_str(&grants("pg_monitor"));
     let statements = quoted(server.statements.as_deref().unwrap_or("public"));
-    text.replace("{rules}", &lanes::branches(config))
+    text.replace("{told}", &lanes::told(config))
+        .replace("{rules}", &lanes::branches(config))
         .replace("{pg_stat_statements}", &statements)
 }
 

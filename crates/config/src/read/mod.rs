@@ -1,9 +1,10 @@
 //! From the written tree to the model, one file a part of it: `server` (addresses, upstream, limits), `names` (databases
-//! and users), `access` (who may come in), `admin` (who may change things), `tls`, `observe`, `lanes` with their `rules` and `matching`, `objective`,
+//! and users), `access` (who may come in), `admin` (who may change things), `tls`, `observe`, `history`, `lanes` with their `rules` and `matching`, `objective`,
 //! `throttles`. What must hold across parts is in `validate`.
 
 mod access;
 mod admin;
+mod history;
 mod lanes;
 mod matching;
 mod names;
@@ -59,6 +60,7 @@ pub(crate) fn config(
     let reload = server::reload(reading, &root);
     let logging = server::logging(reading, &root);
     let observe = observe::observe(reading, &root);
+    let history = history::history(reading, &root);
     let (lanes, throttles) = lanes_and_throttles(reading, &root, upstream.slots, defaults);
     Some(Config {
         listen,
@@ -79,6 +81,7 @@ pub(crate) fn config(
         reload,
         logging,
         observe,
+        history,
         lanes,
         throttles,
         warnings: Vec::new(),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::{
-    Limits, ListenAddress, LogFormat, LogLevel, Logging, Reload, RemoteClients, UnixSocket,
-    Upstream, UpstreamAddress,
+    ApplicationName, Limits, ListenAddress, LogFormat, LogLevel, Logging, Reload, RemoteClients,
+    UnixSocket, Upstream, UpstreamAddress,
 };
 use crate::reader::{Reading, Section};
 use crate::tls::UpstreamTls;
@@ -161,6 +161,7 @@ pub(super) fn upstream(reading: &mut Reading<'_>, root: &Section<'_>) -> Upstrea
         user: None,
         database: None,
         password: None,
+        application_name: ApplicationName::Keep,
     };
     let Some(section) = reading.subsection(root, "upstream") else {
         return upstream;
@@ -201,6 +202,13 @@ pub(super) fn upstream(reading: &mut Reading<'_>, root: &Section<'_>) -> Upstrea
         _ => Err("it may be `auto`, `off`, or a path that begins with `/`".to_owned()),
     });
     upstream.unix_socket = socket.unwrap_or(UnixSocket::Auto);
+    let names = [
+        ("keep", ApplicationName::Keep),
+        ("lane", ApplicationName::Lane),
+        ("both", ApplicationName::Both),
+    ];
+    let name = reading.choice(&section, "application_name", &names);
+    upstream.application_name = name.unwrap_or_default();
     upstream
 }
 

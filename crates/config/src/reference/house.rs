@@ -115,6 +115,14 @@ pub(super) const ENTRIES: &[Entry] = &[
         "auto: a local server is reached through its unix socket where there is one",
     ),
     entry(
+        "upstream.application_name",
+        "keep, lane or both",
+        "keep",
+        "which application_name server connections carry, for pg_stat_activity, logs and pgBadger. keep: the client's. both: \
+         the client's with its lane behind it, such as `ragchecker [evaluation]`; then SHOW application_name says so to the \
+         client too. lane: the client's, and `[evaluation]` where it has none. Takes effect with the next start",
+    ),
+    entry(
         "tls",
         "section",
         "off",
@@ -409,5 +417,30 @@ pub(super) const ENTRIES: &[Entry] = &[
         "duration",
         "1s",
         "between two looks; a fifth of it while a lowered backend may block a lane that is not lowered",
+    ),
+    entry(
+        "history",
+        "section",
+        "",
+        "what `pglanes report` tells of evaluation runs: a record every few seconds, in the state folder",
+    ),
+    entry(
+        "history.mode",
+        "on or off",
+        "on",
+        "whether anything is written down",
+    ),
+    entry(
+        "history.interval",
+        "duration",
+        "5s",
+        "between two records, 100ms to 60s; while nothing happens none is written",
+    ),
+    entry("history.keep", "duration", "30d", "how long they are kept"),
+    entry(
+        "history.size",
+        "size",
+        "256MB",
+        "what all of them may take, 1MB to 8GB; the oldest make room",
     ),
 ];

@@ -49,6 +49,45 @@ fn the_default_lanes_give_way_to_a_smaller_total() {
 }
 
 #[test]
+fn the_past_is_written_down_within_bounds_unless_it_is_off() {
+    let of = |text: &str| read(text).unwrap().history;
+    let usual = of("").unwrap();
+    assert_eq!(usual.interval, Duration::from_secs(5));
+    assert_eq!(usual.keep, Duration::from_secs(30 * 86_400));
+    let set = of("history: { interval: 250ms, keep: 2d, size: 2MB }").unwrap();
+    assert_eq!(
+        (set.interval, set.size),
+        (Duration::from_millis(250), 2 << 20)
+    );
+    assert_eq!(set.keep, Duration::from_secs(2 * 86_400));
+    assert_eq!(of("history: { mode: off, size: 2MB }"), None);
+    for wrong in [
+        "interval: 10ms",
+        "interval: 5m",
+        "keep: 0",
+        "size: 1kB",
+        "size: 9GB",
+    ] {
+        assert!(read(&format!("history: {{ {wrong} }}")).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn what_the_server_is_told_of_names_is_the_clients_unless_said_otherwise() {
+    let of = |text: &str| read(text).unwrap().upstream.application_name;
+    assert_eq!(of(""), ApplicationName::Keep);
+    assert_eq!(
+        of("upstream: { application_name: lane }"),
+        ApplicationName::Lane
+    );
+    assert_eq!(
+        of("upstream: { application_name: both }"),
+        ApplicationName::Both
+    );
+    assert!(read("upstream: { application_name: suffix }").is_err());
+}
+
+#[test]
 fn every_key_is_understood() {
     let config = read(MAXIMAL).unwrap();
     assert_eq!(

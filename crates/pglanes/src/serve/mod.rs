@@ -32,6 +32,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::file_limit;
+use crate::history;
 use crate::observe;
 use crate::source::Source;
 use crate::state::{State, StateError};
@@ -112,9 +113,10 @@ pub async fn run(source: Source, config: Config) -> Result<(), ServeError> {
             None => handle.ended().await,
         }
     };
-    let keeper = Keeper::new(state, config.clone(), handle.clone());
+    let keeper = Keeper::new(state.clone(), config.clone(), handle.clone());
     let watching = upstream::watch(config.upstream.clone(), handle.clone(), status.clone());
     let (configs, of_configs) = watch::channel(config.clone());
+    let remembering = Box::pin(history::keep(state, of_configs.clone(), handle.clone()));
     let observing = Box::pin(observe::watch(of_configs, handle.clone()));
     let reloader = Reloader::new(source, stamp, config, handle.clone(), status)
         .with_tokens(tokens, kept)
@@ -124,7 +126,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), ServeError> {
     let outcome = tokio::select! {
         biased;
         outcome = control.run() => outcome,
-        never = async { tokio::join!(metrics, console.serve(handle.clone()), watching, observing, keeper.run()); std::future::pending::<Never>().await } => match never {},
+        never = async { tokio::join!(metrics, console.serve(handle.clone()), watching, observing, remembering, keeper.run()); std::future::pending::<Never>().await } => match never {},
     };
     keeper.write().await;
     finish(proxy, outcome)

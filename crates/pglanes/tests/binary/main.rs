@@ -9,6 +9,7 @@ mod advise;
 mod baselines;
 mod check;
 mod priority;
+mod report;
 mod run;
 mod serve;
 mod support;

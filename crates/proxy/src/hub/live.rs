@@ -7,6 +7,7 @@ use pglanes_lanes::classify::Classifier;
 use pglanes_lanes::{LaneId, Policy, When as Predicate};
 
 use super::texts::Texts;
+use crate::naming::Naming;
 use crate::priority::Level;
 use crate::upstream::Target;
 
@@ -176,6 +177,14 @@ impl Live {
             .lanes
             .get(usize::from(lane.0))
             .map_or("unknown", |lane| &lane.name)
+    }
+
+    /// How the names of a lane's connections are made.
+    pub(crate) fn naming(&self, lane: LaneId) -> Naming<'_> {
+        Naming {
+            mode: self.config.upstream.application_name,
+            lane: self.lane_name(lane),
+        }
     }
 
     /// The lane of this name that is in force.

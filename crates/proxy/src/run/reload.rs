@@ -49,10 +49,11 @@ pub(super) fn count_refused_reload(hub: &Hub, why: &str) {
     });
 }
 
-/// Where PostgreSQL is does not change under open connections.
+/// Where PostgreSQL is does not change under open connections, nor does what their names mean.
 fn keep_what_needs_a_restart(mut config: Config, running: &Config) -> Config {
     config.upstream.address = running.upstream.address.clone();
     config.upstream.unix_socket = running.upstream.unix_socket.clone();
     config.upstream.tls = running.upstream.tls.clone();
+    config.upstream.application_name = running.upstream.application_name;
     config
 }

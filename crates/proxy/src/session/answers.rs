@@ -168,6 +168,8 @@ impl Session {
     /// what it knows.
     fn note_parameter(&mut self, server: &mut Server, body: &[u8]) -> Option<BytesMut> {
         let (name, value) = parse_parameter_status(body)?;
+        let clients = (name == APPLICATION_NAME).then(|| self.clients_name(server, value));
+        let value = clients.as_deref().unwrap_or(value);
         let mut parameters = (*server.parameters).clone();
         parameters.set(name, value);
         server.parameters = self.hub.parameter_sets.borrow_mut().intern(parameters);
@@ -192,6 +194,27 @@ impl Session {
             self.tell(APPLICATION_NAME, &value);
         }
         Some(instead)
+    }
+
+    /// The client's name behind one that the server reports: without the lane, where we have put it there.
+    pub(super) fn clients_name(&self, server: &Server, reported: &str) -> String {
+        let live = self.hub.live();
+        let naming = live.naming(server.lane);
+        let being_set = match server.own.front() {
+            Some(OwnQuery::Adjusting { target } | OwnQuery::AdjustingFirst { target, .. }) => {
+                target.get(APPLICATION_NAME)
+            }
+            _ => None,
+        };
+        // What is being set; what the transaction began with, and a rollback comes back to; what was set since.
+        let names = [
+            being_set,
+            self.settings.get(APPLICATION_NAME),
+            self.told.get(APPLICATION_NAME),
+        ];
+        let mut names = names.into_iter().flatten();
+        let own = names.find(|name| !naming.is_kept() && naming.shown(name) == reported);
+        own.unwrap_or(reported).to_owned()
     }
 
     /// The client knows this of a parameter from now on.

@@ -52,7 +52,8 @@ impl Session {
         let change = if Rc::ptr_eq(&self.settings, &server.applied) {
             None
         } else {
-            self.settings.change_from(&server.applied)
+            self.settings
+                .change_from(&server.applied, live.naming(lane))
         };
         let Some(change) = change else {
             self.tell_differences(&server);

@@ -263,7 +263,9 @@ impl Session {
         }
         let value = told.get(APPLICATION_NAME).unwrap_or_default().to_owned();
         let named = Settings::new([(APPLICATION_NAME.to_owned(), value)]);
-        if let Some(change) = named.change_from(&Settings::default()) {
+        let live = self.hub.live();
+        let change = named.change_from(&Settings::default(), live.naming(server.lane));
+        if let Some(change) = change {
             // Refused only inside a COPY, and nothing runs here.
             let _ = Self::ask_ourselves(server, OwnQuery::Renaming, change.sql);
         }
@@ -416,7 +418,14 @@ impl Session {
     }
 
     fn settings_captured(&mut self, server: &mut Server, rows: Vec<(String, String)>) {
-        let captured = Settings::new(rows);
+        let mut captured = Settings::new(rows);
+        let reported = captured.get(APPLICATION_NAME).map(str::to_owned);
+        let clients = reported
+            .as_deref()
+            .map(|name| self.clients_name(server, name));
+        if let Some(name) = &clients {
+            captured.set(APPLICATION_NAME.to_owned(), name.clone());
+        }
         // A setting of the startup packet that was reset comes back (protocol: those
         // are the session's defaults).
         let mut own = captured.clone();
@@ -424,6 +433,12 @@ impl Session {
             if own.get(name).is_none() {
                 own.set(name.to_owned(), value.to_owned());
             }
+        }
+        let live = self.hub.live();
+        let naming = live.naming(server.lane);
+        if clients.is_some_and(|name| Some(&*naming.shown(&name)) != reported.as_deref()) {
+            // The client's own SET: the lane is put behind it with the next transaction.
+            captured.remove(APPLICATION_NAME);
         }
         let mut interner = self.hub.settings.borrow_mut();
         server.applied = interner.intern(captured);

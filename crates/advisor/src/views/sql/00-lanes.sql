@@ -2,12 +2,12 @@ CREATE FUNCTION pglanes.lane_of(application_name text, user_name text, database_
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $function$
 SELECT CASE
-    WHEN $1 LIKE 'pglanes%' THEN 'pglanes'
+{told}    WHEN $1 LIKE 'pglanes%' THEN 'pglanes'
 {rules}    ELSE 'default'
 END
 $function$;
 COMMENT ON FUNCTION pglanes.lane_of(text, text, text) IS
-    'The lane of a session by its names, as lanes.yaml had it when the views were installed; install them anew after a change. What a rule says of statements, tags or addresses is not known here: such a transaction counts to its session''s lane.';
+    'The lane of a session by its names, as lanes.yaml had it when the views were installed; install them anew after a change. Where application_name tells the lane (lanes.yaml: upstream.application_name) it is that one. Else the rules decide; what a rule says of statements, tags or addresses is not known here: such a transaction counts to its session''s lane.';
 
 CREATE FUNCTION pglanes.statement_class(query text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

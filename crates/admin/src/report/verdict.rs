@@ -1,0 +1,168 @@
+//! One sentence.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::delays::Cause;
+use super::findings::Run;
+use super::runs::End;
+use super::words::{lasting, slower, times};
+
+/// The part of a run's transaction time that others may delay it by before it counts as disturbed.
+const DISTURBING_SHARE: f64 = 0.05;
+/// Less than this is no disturbance, whatever its share.
+const DISTURBING_SECONDS: f64 = 0.1;
+/// Lanes that a sentence names.
+const MOST_NAMED: usize = 2;
+
+/// A word for filters and colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Word {
+    /// It ran as if it were alone.
+    Undisturbed,
+    /// It did not.
+    Disturbed,
+    /// What it takes in quiet is not known, or it did nothing.
+    #[default]
+    Unknown,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// In a word.
+    pub word: Word,
+    /// In a sentence.
+    pub sentence: String,
+}
+
+pub(super) fn of(run: &Run) -> Verdict {
+    let lasted = lasting(Duration::from_secs_f64(run.seconds.max(0.0)));
+    let took = match run.end {
+        End::Running => format!("has been running for {lasted}"),
+        _ => format!("took {lasted}"),
+    };
+    let lane = &run.lane;
+    if run.latency.count == 0 {
+        let sentence = format!("The {lane} run {took} and ended no transaction.");
+        return Verdict {
+            word: Word::Unknown,
+            sentence,
+        };
+    }
+    let word = word(run);
+    let speed = match run.ratio {
+        Some(ratio) => format!("its transactions were {} in quiet", slower(ratio)),
+        None => "what it takes in quiet is not known yet".to_owned(),
+    };
+    let parts = [Some(held_back(run)), Some(by_whom(run, word)), end(run.end)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    Verdict {
+        word,
+        sentence: format!("The {lane} run {took}; {speed}; {}.", parts.join("; ")),
+    }
+}
+
+/// What of its delays is other lanes' doing, most first.
+fn of_others(run: &Run) -> Vec<(&str, f64, Cause)> {
+    let delays = run.delays.iter().filter_map(|delay| {
+        let by = delay.by.as_deref().filter(|by| *by != run.lane)?;
+        Some((by, delay.seconds, delay.cause))
+    });
+    delays.collect()
+}
+
+fn word(run: &Run) -> Word {
+    let took = run.latency.total_s + run.queue.total_s;
+    let delayed: f64 = of_others(run).iter().map(|(_, seconds, _)| seconds).sum();
+    let is_delayed = delayed > DISTURBING_SECONDS && delayed > took * DISTURBING_SHARE;
+    match run.ratio {
+        Some(ratio) if ratio > run.allowed => Word::Disturbed,
+        Some(_) => {
+            // Slots and locks are waited for whatever the mean says.
+            let waits = of_others(run).into_iter();
+            let waits = waits.filter(|(_, _, cause)| *cause != Cause::Cpu);
+            let waits: f64 = waits.map(|(_, seconds, _)| seconds).sum();
+            match waits > DISTURBING_SECONDS && waits > took * DISTURBING_SHARE {
+                true => Word::Disturbed,
+                false => Word::Undisturbed,
+            }
+        }
+        None if is_delayed => Word::Disturbed,
+        None => Word::Unknown,
+    }
+}
+
+fn held_back(run: &Run) -> String {
+    let mut held: Vec<_> = run
+        .beside
+        .iter()
+        .filter(|other| other.held_s >= 0.05)
+        .collect();
+    held.sort_by(|one, other| other.held_s.total_cmp(&one.held_s));
+    let told = held.iter().take(MOST_NAMED).map(|other| {
+        let mut by = run.held_back.iter();
+        let activations: u64 = by
+            .by_ref()
+            .filter(|held| held.lanes.contains(&other.lane))
+            .map(|held| held.times)
+            .sum();
+        let time = lasting(Duration::from_secs_f64(other.held_s));
+        match activations {
+            0 => format!("{} was held back for {time}", other.lane),
+            _ => format!(
+                "{} was held back {} ({time})",
+                other.lane,
+                times(activations)
+            ),
+        }
+    });
+    let told: Vec<String> = told.collect();
+    match told.is_empty() {
+        true if run.beside.is_empty() => "nobody else worked".to_owned(),
+        true => "nobody was held back".to_owned(),
+        false => told.join(", "),
+    }
+}
+
+fn by_whom(run: &Run, word: Word) -> String {
+    let others = of_others(run);
+    match (word, others.is_empty()) {
+        (Word::Undisturbed, _) => "no lane disturbed it".to_owned(),
+        (Word::Unknown, true) => "no lane is known to have delayed it".to_owned(),
+        (Word::Disturbed, true) if run.beside.is_empty() => {
+            "no lane ran beside it, so it was not the lanes' doing".to_owned()
+        }
+        (Word::Disturbed, true) => "what delayed it was not measured".to_owned(),
+        (Word::Disturbed | Word::Unknown, false) => {
+            let mut lanes: Vec<(&str, f64, Vec<String>)> = Vec::new();
+            for (by, seconds, cause) in others {
+                let time = lasting(Duration::from_secs_f64(seconds));
+                let told = format!("{time} {}", cause.words());
+                match lanes.iter_mut().find(|(known, _, _)| *known == by) {
+                    Some((_, all, causes)) => {
+                        *all += seconds;
+                        causes.push(told);
+                    }
+                    None => lanes.push((by, seconds, vec![told])),
+                }
+            }
+            lanes.sort_by(|one, other| other.1.total_cmp(&one.1));
+            let told = lanes.iter().take(MOST_NAMED);
+            let told: Vec<String> = told
+                .map(|(by, _, causes)| format!("{by} delayed it ({})", causes.join(", ")))
+                .collect();
+            told.join(", ")
+        }
+    }
+}
+
+fn end(end: End) -> Option<String> {
+    match end {
+        End::Expired => Some("its lease ran out".to_owned()),
+        End::Interrupted => Some("the proxy ended before it did".to_owned()),
+        End::GivenBack | End::Quiet | End::Running => None,
+    }
+}
