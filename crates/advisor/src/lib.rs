@@ -6,13 +6,15 @@
 //! - [`tune`]: PostgreSQL's settings for a machine, a version and the lanes
 //! - [`doctor`]: connection strings in a source tree, and the installation
 //! - [`init`]: a first lanes.yaml from what a running server shows
+//! - [`schema`]: indexes, storage settings and procedures for the memory system's tables, each with its way back
 //! - [`views`]: monitoring views in PostgreSQL, by lane
-//! - [`server`]: the collector that the first three use
+//! - [`server`]: the collector that `tune`, `doctor` and `init` use
 //! - [`size`]: memory as PostgreSQL writes it
 #![forbid(unsafe_code)]
 
 pub mod doctor;
 pub mod init;
+pub mod schema;
 pub mod server;
 pub mod size;
 pub mod tune;

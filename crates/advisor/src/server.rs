@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use pglanes_config::UpstreamTls;
+use pglanes_control::{ControlError, ServerAddress, SessionError};
 use thiserror::Error;
 use tokio::time::timeout;
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls};
 
 /// What `pg_stat_activity` shows these connections as.
 pub const APPLICATION_NAME: &str = "pglanes-advisor";
@@ -19,7 +21,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Why a server could not be asked. Shows no password: the driver's errors have none.
 #[derive(Debug, Error)]
 pub enum ServerError {
-    /// Nobody answers there, or TLS is demanded, which the advisor does not speak.
+    /// Nobody answers there, or there is no TLS as it was asked for.
     #[error("cannot connect: {0}")]
     Unreachable(String),
     /// The server refuses the login.
@@ -53,38 +55,35 @@ impl From<tokio_postgres::Error> for ServerError {
     }
 }
 
-/// What went wrong at a login, in the words of [`ServerError`].
-fn refused(error: &tokio_postgres::Error) -> ServerError {
-    use std::error::Error as _;
-    match error.as_db_error() {
-        Some(refusal) => ServerError::Refused {
-            state: refusal.code().code().to_owned(),
-            message: refusal.message().to_owned(),
-        },
-        None => ServerError::Unreachable(
-            error
-                .source()
-                .map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
-        ),
+/// What went wrong at a login.
+impl From<SessionError> for ServerError {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Tls(error) => Self::Unreachable(error.to_string()),
+            SessionError::Server(ControlError::Refused {
+                sqlstate, message, ..
+            }) => Self::Refused {
+                state: sqlstate,
+                message,
+            },
+            SessionError::Server(ControlError::Unreachable { reason, .. }) => {
+                Self::Unreachable(reason)
+            }
+            SessionError::Server(ControlError::TimedOut { after, .. }) => Self::Slow(after),
+            SessionError::Server(error @ ControlError::Unexpected { .. }) => {
+                Self::Question(error.to_string())
+            }
+        }
     }
 }
 
-/// Logs in and sees to the connection until the client is dropped. An `application_name` of the configuration stays.
+/// Logs in and sees to the connection until the client is dropped.
 ///
 /// # Errors
 /// [`ServerError`]: nobody there, refused, or too slow.
-pub async fn connect(mut config: Config) -> Result<Client, ServerError> {
-    config.connect_timeout(CONNECT_TIMEOUT);
-    if config.get_application_name().is_none() {
-        config.application_name(APPLICATION_NAME);
-    }
-    let connecting = timeout(CONNECT_TIMEOUT, config.connect(NoTls)).await;
-    let (client, connection) = connecting
-        .map_err(|_| ServerError::Slow(CONNECT_TIMEOUT))?
-        .map_err(|error| refused(&error))?;
-    // It ends with the client; what fails later is seen by the client's next call.
-    tokio::spawn(async move { drop(connection.await) });
-    Ok(client)
+pub async fn connect(address: &ServerAddress, tls: &UpstreamTls) -> Result<Client, ServerError> {
+    let connecting = pglanes_control::connect(address, tls, APPLICATION_NAME, CONNECT_TIMEOUT);
+    Ok(connecting.await?)
 }
 
 /// Whether a refusal means a password that is missing or wrong, or a user who may not log in.

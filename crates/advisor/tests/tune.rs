@@ -162,6 +162,13 @@ async fn a_step_that_fails_takes_the_others_back() {
     assert_eq!(std::fs::read_to_string(&auto).unwrap(), before);
 }
 
+async fn plain(url: &str) -> tokio_postgres::Client {
+    let connected = tokio_postgres::connect(url, tokio_postgres::NoTls).await;
+    let (client, connection) = connected.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
 /// The fact that envelopes with `hnsw.*` stand on: a name of a library that is not loaded yet is taken as a placeholder.
 #[tokio::test]
 async fn hnsw_settings_in_a_startup_packet_hold_once_the_library_is_loaded() {
@@ -170,7 +177,7 @@ async fn hnsw_settings_in_a_startup_packet_hold_once_the_library_is_loaded() {
         "{}?options=-c%20hnsw.ef_search%3D77",
         postgres.url("postgres")
     );
-    let client = server::connect(url.parse().unwrap()).await.unwrap();
+    let client = plain(&url).await;
     let shown = async |client: &tokio_postgres::Client| -> String {
         let row = client.query_one("SHOW hnsw.ef_search", &[]).await.unwrap();
         row.get(0)
@@ -189,7 +196,7 @@ async fn hnsw_settings_in_a_startup_packet_hold_once_the_library_is_loaded() {
         "{}?options=-c%20hnsw.ef_search%3D999999",
         postgres.url("postgres")
     );
-    let client = server::connect(url.parse().unwrap()).await.unwrap();
+    let client = plain(&url).await;
     client.batch_execute("LOAD 'vector'").await.unwrap();
     assert_eq!(shown(&client).await, "40");
 }

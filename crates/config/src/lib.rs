@@ -82,6 +82,7 @@ pub use tls::{
     Negotiation, Roots, TlsDemand, TlsError, TlsMode, UpstreamTls, common_name,
 };
 pub use units::shown_duration;
+pub use url::ConnectionUrl;
 pub use userlist::{MAXIMUM_LISTED_USERS, MAXIMUM_USERLIST_BYTES, Userlist};
 pub use yaml::MAXIMUM_FILE_BYTES;
 

@@ -11,12 +11,27 @@ use crate::tls::UpstreamTls;
 
 /// A connection URL's parts. No secret shows in its `Debug`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ConnectionUrl {
-    pub(crate) address: UpstreamAddress,
-    pub(crate) user: Option<String>,
-    pub(crate) password: Option<Secret<String>>,
-    pub(crate) database: Option<String>,
-    pub(crate) tls: UpstreamTls,
+pub struct ConnectionUrl {
+    /// Where; without a host it is `localhost`.
+    pub address: UpstreamAddress,
+    /// As whom.
+    pub user: Option<String>,
+    /// With which password.
+    pub password: Option<Secret<String>>,
+    /// To which database.
+    pub database: Option<String>,
+    /// How TLS is done.
+    pub tls: UpstreamTls,
+}
+
+impl ConnectionUrl {
+    /// Reads a URL as `upstream.url` is read.
+    ///
+    /// # Errors
+    /// What would be right; nothing in it may be a password.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        parse(text)
+    }
 }
 
 const PARAMETERS: [&str; 11] = [

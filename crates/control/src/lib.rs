@@ -8,7 +8,7 @@
 //!
 //! The types that matter: [`Control`] asks, [`Observer`] looks, [`ServerAddress`] says where, [`ServerFacts`],
 //! [`UnknownSetting`] and [`SettingContext`] are the answers, [`ControlError`] is why there is none.
-//! [`Session`] is for the commands by which a person changes something.
+//! [`Session`] is for the commands by which a person changes something, [`connect`] for the advisor's questions.
 #![forbid(unsafe_code)]
 
 mod activity;
@@ -30,5 +30,5 @@ pub use connection::{Control, MAX_CONNECTIONS, OBSERVING_CONNECTIONS};
 pub use credential::DEFAULT_AUTH_QUERY;
 pub use error::ControlError;
 pub use facts::ServerFacts;
-pub use session::{Session, SessionError};
+pub use session::{Session, SessionError, connect};
 pub use settings::{AtStartup, Context, SettingContext, UnknownSetting};

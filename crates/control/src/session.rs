@@ -32,6 +32,49 @@ pub enum SessionError {
     Server(#[from] ControlError),
 }
 
+/// A connection as any client's, under a name of its own: for the advisor's questions, and for trying whether a login works.
+/// Dropping the client closes it.
+///
+/// # Errors
+/// [`SessionError`]: TLS material, the network's or the server's words, or that it took longer than `limit`.
+pub async fn connect(
+    upstream: &ServerAddress,
+    tls: &UpstreamTls,
+    application_name: &str,
+    limit: Duration,
+) -> Result<Client, SessionError> {
+    let mut config = upstream.driver_config(limit);
+    config.options("").application_name(application_name);
+    open(config, upstream, tls, limit).await
+}
+
+/// Logs in, and sees to the connection until the client is dropped.
+async fn open(
+    mut config: tokio_postgres::Config,
+    upstream: &ServerAddress,
+    tls: &UpstreamTls,
+    limit: Duration,
+) -> Result<Client, SessionError> {
+    tls::configure(&mut config, &upstream.host, tls);
+    let material = tls.load()?.map(|loaded| loaded.config);
+    let server = upstream.to_string();
+    let connecting = tokio::time::timeout(limit, config.connect(Connector { material }));
+    let Ok(connected) = connecting.await else {
+        return Err(ControlError::TimedOut {
+            server,
+            after: limit,
+        }
+        .into());
+    };
+    let (client, connection) =
+        connected.map_err(|error| ControlError::from_driver(&server, &error))?;
+    tokio::spawn(async move {
+        // How it ended is told to whoever has asked something.
+        let _ = connection.await;
+    });
+    Ok(client)
+}
+
 /// One connection of one's own. `search_path` is `pg_catalog`; statements take as long as they take. Dropping it closes it;
 /// what runs then is the server's to finish.
 pub struct Session {
@@ -58,19 +101,11 @@ impl Session {
         tls: &UpstreamTls,
     ) -> Result<Self, SessionError> {
         let mut config = upstream.driver_config(CONNECT_TIMEOUT);
-        tls::configure(&mut config, &upstream.host, tls);
         config
             .options(STARTUP_OPTIONS)
             .application_name(APPLICATION_NAME);
-        let material = tls.load()?.map(|loaded| loaded.config);
+        let client = open(config, upstream, tls, CONNECT_TIMEOUT).await?;
         let server = upstream.to_string();
-        let connected = config.connect(Connector { material }).await;
-        let (client, connection) =
-            connected.map_err(|error| ControlError::from_driver(&server, &error))?;
-        tokio::spawn(async move {
-            // How it ended is told to whoever has asked something.
-            let _ = connection.await;
-        });
         Ok(Self { client, server })
     }
 

@@ -84,6 +84,15 @@ enum Command {
         #[command(flatten)]
         arguments: report::Arguments,
     },
+    /// Indexes, storage settings and batch procedures for the memory system's tables: apply, undo, status, print
+    ///
+    /// Exit code 1: a script failed, or stands half-done.
+    Schema {
+        #[command(flatten)]
+        file: File,
+        #[command(subcommand)]
+        command: advise::schema::Command,
+    },
     /// Write a first lanes.yaml from what the running server shows
     Init(advise::init::Arguments),
 }
@@ -148,6 +157,9 @@ pub fn run() -> ExitCode {
             },
             Err(mistakes) => fail(MISTAKEN, &mistakes),
         },
+        Command::Schema { file, command } => advise(file, async |config| {
+            advise::schema::run(&command, config).await
+        }),
         Command::Init(arguments) => finish(on_a_runtime(async {
             let said = advise::init::run(&arguments).await?;
             Ok((said, false))

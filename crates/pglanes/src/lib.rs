@@ -3,7 +3,7 @@
 //! - [`cli`]: the command line, and the exit codes
 //! - [`serve`]: the proxy with its metrics, its signals and its reloads
 //! - [`check`]: lanes.yaml as understood, and what is probably not meant
-//! - `advise`: tune, doctor and init, wired to this machine and this server
+//! - `advise`: tune, doctor, init and schema, wired to this machine and this server
 //! - `run`: a command in a lane, with a lease; `ask`: what commands ask of the running proxy
 //! - [`demo`]: the main job, measured
 //! - [`observe`]: the server, looked at past the lanes

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use pglanes_config::UpstreamTls;
+use pglanes_control::{Host, ServerAddress};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio_postgres::Config;
 
 use super::found::{Found, Part};
 use super::rewrite::is_loopback;
@@ -68,16 +69,19 @@ impl Login {
     }
 
     async fn try_it(&self) -> Outcome {
-        let mut config = Config::new();
-        config
-            .host(self.host.trim_matches(['[', ']']))
-            .port(self.port)
-            .user(&self.user)
-            .dbname(&self.database);
-        if let Some(password) = &self.password {
-            config.password(password);
-        }
-        match server::connect(config).await {
+        let host = self.host.trim_matches(['[', ']']);
+        let address = ServerAddress {
+            host: match host.starts_with('/') {
+                true => Host::Unix(host.into()),
+                false => Host::Tcp(host.to_owned()),
+            },
+            port: self.port,
+            user: self.user.clone(),
+            database: self.database.clone(),
+            password: self.password.as_deref().map(Into::into),
+        };
+        // With TLS where the server has it, as libpq does unasked.
+        match server::connect(&address, &UpstreamTls::default()).await {
             Ok(_) => Outcome::Works,
             Err(ServerError::Refused { state, message }) if server::is_missing_database(&state) => {
                 Outcome::MissingDatabase(message)

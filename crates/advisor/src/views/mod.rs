@@ -22,8 +22,8 @@ pub const EARLY_WARNINGS: &str = "pglanes.early_warnings";
 /// The first PostgreSQL for which the views are written.
 pub const OLDEST: u32 = 14;
 
-/// How the schema says that it is ours, in its comment.
-const MARK: &str = "monitoring views of pglanes";
+/// How the schema says that it is ours, in its comment; [`crate::schema`] keeps its record there too.
+pub(crate) const MARK: &str = "of pglanes: monitoring views and schema scripts";
 /// Nobody is to wait long for the making of a view.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
 
@@ -160,7 +160,8 @@ async fn removal(session: &Session) -> Result<Option<String>, ViewsError> {
              coalesce((select string_agg(c.relname, ', ' order by c.relname) from pg_class c \
                        where c.relnamespace = n.oid and c.relkind not in ('i', 'I', 't')), ''), \
              (select string_agg(format('DROP VIEW %I.%I;', n.nspname, c.relname), e'\\n' order by c.oid desc) from pg_class c \
-              where c.relnamespace = n.oid and c.relkind = 'v') \
+              where c.relnamespace = n.oid and c.relkind = 'v'), \
+             exists (select from pg_class c where c.relnamespace = n.oid and c.relname = 'schema_scripts') \
              from pg_namespace n where n.nspname = $1",
             &[&SCHEMA],
         )
@@ -177,11 +178,19 @@ async fn removal(session: &Session) -> Result<Option<String>, ViewsError> {
         });
     }
     let views: Option<String> = session.column(row, 2, what)?;
+    let has_scripts: bool = session.column(row, 3, what)?;
+    if views.is_none() && has_scripts {
+        return Ok(None);
+    }
     let mut script = views.unwrap_or_default();
     script.push_str(
         "\nDROP FUNCTION IF EXISTS pglanes.lane_of(text, text, text);\n\
-         DROP FUNCTION IF EXISTS pglanes.statement_class(text);\nDROP SCHEMA pglanes;\n",
+         DROP FUNCTION IF EXISTS pglanes.statement_class(text);\n",
     );
+    // The schema scripts' record and procedures stay.
+    if !has_scripts {
+        script.push_str("DROP SCHEMA pglanes;\n");
+    }
     Ok(Some(script))
 }
 

@@ -17,7 +17,8 @@ const SCRIPTS: [&str; 6] = [
 
 /// Everything that makes the schema, for a server and the lanes of a lanes.yaml. Members of `pg_monitor` may read it.
 pub fn render(server: &Server, config: &Config) -> String {
-    let mut text = format!("CREATE SCHEMA pglanes;\nCOMMENT ON SCHEMA pglanes IS '{MARK}';\n");
+    let mut text =
+        format!("CREATE SCHEMA IF NOT EXISTS pglanes;\nCOMMENT ON SCHEMA pglanes IS '{MARK}';\n");
     for script in SCRIPTS {
         text.push('\n');
         text.push_str(&fitted(script, server));

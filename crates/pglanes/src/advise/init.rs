@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use pglanes_advisor::{init, server};
 use pglanes_config::Config;
 
-use super::{Server, place};
+use super::Server;
 use crate::machine;
 
 /// What is given.
@@ -35,14 +35,14 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<String> {
     }
     // Where to look when nothing is given: what `serve` would use without a file.
     let usual = Config::default();
-    let driver = arguments.server.driver(&usual)?;
+    let target = arguments.server.target(&usual)?;
     let client = arguments.server.connect(&usual).await?;
     let watched = Duration::from_secs(arguments.watch);
     let seen = init::watch(&client, watched).await?;
     let state = server::read(&client).await?;
     let about = init::About {
         server: &state,
-        url: url(&driver),
+        url: target.url(),
         watched,
         memory: arguments
             .server
@@ -69,20 +69,4 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<String> {
         seen.len(),
         arguments.watch
     ))
-}
-
-/// The URL without its password.
-fn url(driver: &tokio_postgres::Config) -> String {
-    use tokio_postgres::config::Host;
-    let shown = place(driver);
-    match driver.get_hosts().first() {
-        Some(Host::Unix(directory)) => format!(
-            "postgresql://{}@/{}?host={}&port={}",
-            driver.get_user().unwrap_or_default(),
-            driver.get_dbname().unwrap_or_default(),
-            directory.display(),
-            driver.get_ports().first().copied().unwrap_or(5432)
-        ),
-        _ => format!("postgresql://{shown}"),
-    }
 }

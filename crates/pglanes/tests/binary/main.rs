@@ -11,6 +11,7 @@ mod check;
 mod priority;
 mod report;
 mod run;
+mod schema;
 mod serve;
 mod support;
 mod upstream;

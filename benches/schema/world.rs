@@ -1,0 +1,155 @@
+//! A server with one loaded database, and copies of it with and without a script.
+
+use std::future::Future;
+
+use anyhow::Context as _;
+use pglanes_advisor::schema::{Names, Outcome, Patience, apply};
+use pglanes_benches::clock;
+use pglanes_config::UpstreamTls;
+use pglanes_control::{Host, ServerAddress, Session};
+use pglanes_testbed::{Postgres, schema};
+use tokio_postgres::Client;
+
+/// The seed of all content.
+const SEED: u64 = 20_260;
+/// Small cached answers beside the evaluation's large ones, and metrics of the last thirty days.
+const MORE: &str = "
+    INSERT INTO memory_retrieval_cache SELECT 'ltst:' || n, jsonb_build_object('text', repeat(md5(n::text), 12)), '{}',
+        CURRENT_TIMESTAMP + INTERVAL '1 day' FROM generate_series(1, 30000) n;
+    INSERT INTO memory_performance_metrics SELECT 'search', n % 400, '{\"source\": \"ltst\"}',
+        CURRENT_TIMESTAMP - INTERVAL '30 days' * (1 - n / 600000.0) FROM generate_series(1, 600000) n";
+
+/// The server.
+pub(crate) struct World {
+    postgres: Postgres,
+    /// Messages.
+    pub(crate) rows: u64,
+}
+
+/// One operation of a script, before and after.
+pub(crate) struct Measured {
+    pub(crate) what: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) before: Vec<f64>,
+    pub(crate) after: Vec<f64>,
+}
+
+/// Two copies of the database.
+pub(crate) struct Pair {
+    pub(crate) before: Client,
+    pub(crate) after: Client,
+}
+
+impl World {
+    pub(crate) async fn load(rows: u64) -> anyhow::Result<World> {
+        let start = || {
+            Postgres::builder()
+                .setting("autovacuum_naptime", "1s")
+                .start()
+        };
+        let postgres = tokio::task::spawn_blocking(start).await??;
+        let admin = postgres.connect("postgres").await?;
+        admin.batch_execute("CREATE DATABASE base").await?;
+        let base = postgres.connect("base").await?;
+        eprintln!("loading {rows} messages");
+        schema::load(&base, rows, SEED, &|_, _| {}).await?;
+        base.batch_execute(MORE).await?;
+        base.batch_execute("VACUUM (ANALYZE)").await?;
+        Ok(World { postgres, rows })
+    }
+
+    pub(crate) async fn connect(&self, database: &str) -> anyhow::Result<Client> {
+        Ok(self.postgres.connect(database).await?)
+    }
+
+    /// Copies for a script; `both` names scripts that both copies have.
+    pub(crate) async fn pair(&self, script: &str, both: &[&str]) -> anyhow::Result<Pair> {
+        let admin = self.connect("postgres").await?;
+        for copy in ["before", "after"] {
+            let remake = [
+                format!("DROP DATABASE IF EXISTS {copy} WITH (FORCE)"),
+                // Whoever is connected there (autovacuum) would be in the way.
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'base'"
+                    .to_owned(),
+                format!("CREATE DATABASE {copy} TEMPLATE base"),
+            ];
+            for statement in remake {
+                admin.batch_execute(&statement).await?;
+            }
+        }
+        for (copy, scripts) in [
+            ("before", both.to_vec()),
+            ("after", [both, &[script]].concat()),
+        ] {
+            self.apply(copy, &scripts).await?;
+        }
+        Ok(Pair {
+            before: self.connect("before").await?,
+            after: self.connect("after").await?,
+        })
+    }
+
+    async fn apply(&self, database: &str, scripts: &[&str]) -> anyhow::Result<()> {
+        let address = ServerAddress {
+            host: Host::Tcp("127.0.0.1".to_owned()),
+            port: self.postgres.port(),
+            user: "postgres".to_owned(),
+            database: database.to_owned(),
+            password: None,
+        };
+        let session = Session::connect(&address, &UpstreamTls::default()).await?;
+        for script in scripts {
+            let chosen = [(*script).to_owned()];
+            let reports = apply(&session, &Names::default(), &chosen, Patience::default()).await?;
+            let report = reports.first().context("a script")?;
+            anyhow::ensure!(report.outcome == Outcome::Applied, "{script}: {report:?}");
+        }
+        Ok(())
+    }
+}
+
+impl Pair {
+    /// Runs an operation on both, in turn, and takes its time.
+    pub(crate) async fn time(
+        &self,
+        what: &'static str,
+        repetitions: u32,
+        operation: impl AsyncFn(&Client, bool, u32) -> anyhow::Result<f64>,
+    ) -> anyhow::Result<Measured> {
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for number in 0..repetitions {
+            for is_after in [number % 2 == 1, number % 2 == 0] {
+                let client = if is_after { &self.after } else { &self.before };
+                let took = operation(client, is_after, number).await?;
+                if is_after {
+                    after.push(took)
+                } else {
+                    before.push(took)
+                }
+            }
+        }
+        Ok(Measured {
+            what,
+            unit: "ms",
+            before,
+            after,
+        })
+    }
+
+    /// Runs a script on both.
+    pub(crate) async fn run(&self, script: &str) -> anyhow::Result<()> {
+        for client in [&self.before, &self.after] {
+            client.batch_execute(script).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The time that something takes, in milliseconds.
+pub(crate) async fn milliseconds<T, E: Into<anyhow::Error>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> anyhow::Result<f64> {
+    let begun = clock::now();
+    work.await.map_err(Into::into)?;
+    Ok(begun.elapsed().as_secs_f64() * 1_000.0)
+}
