@@ -94,6 +94,46 @@ fn the_table_of_metrics_is_what_the_program_says() {
 }
 
 #[test]
+fn the_dashboards_warnings_are_the_alerts_of_the_same_name() {
+    let rules: serde_json::Value =
+        serde_yaml::from_str(&text("prometheus/rules/pglanes.yml")).unwrap();
+    let groups = rules["groups"].as_array().unwrap().iter();
+    let rules: Vec<&serde_json::Value> = groups
+        .flat_map(|group| group["rules"].as_array().unwrap())
+        .collect();
+    for sign in pglanes_admin::warnings::SIGNS {
+        let rule = rules.iter().find(|rule| rule["alert"] == sign.alert);
+        let rule = rule.unwrap_or_else(|| panic!("no alert {}", sign.alert));
+        let holds = match rule["for"].as_str() {
+            None => 0,
+            Some(text) => {
+                let (number, unit) = text.split_at(text.len() - 1);
+                let seconds = match unit {
+                    "s" => 1,
+                    "m" => 60,
+                    _ => 3600,
+                };
+                number.parse::<u64>().unwrap() * seconds
+            }
+        };
+        assert_eq!(sign.holds.as_secs(), holds, "{}", sign.alert);
+        assert_eq!(
+            rule["labels"]["severity"],
+            sign.severity.label(),
+            "{}",
+            sign.alert
+        );
+        let action = rule["annotations"]["action"].as_str().unwrap().trim();
+        assert_eq!(action, sign.action, "{}", sign.alert);
+        let expression = rule["expr"].as_str().unwrap();
+        // A ratio is written as the one against the other.
+        let written = [0.0, 1.0].contains(&sign.threshold)
+            || expression.contains(&sign.threshold.to_string());
+        assert!(written, "{}: {expression}", sign.alert);
+    }
+}
+
+#[test]
 fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
     let known: BTreeSet<String> = pglanes_admin::metrics::METRICS
         .iter()

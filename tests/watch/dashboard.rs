@@ -72,6 +72,20 @@ async fn the_dashboard_shows_the_lanes_live_and_loads_nothing_from_elsewhere() {
         browser.until("document.querySelector('#sessions').innerText.includes('evaluation')");
     })
     .await;
+    // What gets worse is told at once: a reload that does not hold.
+    world
+        .proxy
+        .handle()
+        .reload_refused("the file does not hold")
+        .await;
+    let (browser, ()) = look(browser, |browser| {
+        browser.until(
+            "document.querySelector('#warnings').innerText.includes('lanes.yaml does not hold')",
+        );
+        browser
+            .until("document.querySelector('#warnings').innerText.includes('pglanes check says')");
+    })
+    .await;
     memory.batch_execute("COMMIT").await.unwrap();
     drop((evaluation, memory));
     let (browser, wrong) = look(browser, move |browser| {

@@ -15,6 +15,7 @@ use crate::access::Access;
 use crate::dashboard;
 use crate::leases;
 use crate::metrics;
+use crate::warnings::Warnings;
 use crate::{Reachability, Status};
 
 /// How long the data thread may take to say how it is. It answers in microseconds, or it is stuck.
@@ -42,6 +43,7 @@ pub(crate) struct Source {
     pub(crate) handle: Handle,
     status: watch::Receiver<Status>,
     access: Access,
+    pub(crate) warnings: Warnings,
 }
 
 impl FromRef<Source> for Access {
@@ -51,6 +53,15 @@ impl FromRef<Source> for Access {
 }
 
 impl Source {
+    pub(crate) fn new(handle: Handle, status: watch::Receiver<Status>, access: Access) -> Self {
+        Self {
+            handle,
+            status,
+            access,
+            warnings: Warnings::new(),
+        }
+    }
+
     /// What the binary knows, copied out: the channel is locked while it is borrowed.
     pub(crate) fn status(&self) -> Status {
         self.status.borrow().clone()
@@ -64,7 +75,7 @@ impl Source {
 }
 
 /// What there is; everything else is 404 or 405.
-pub(crate) fn router(handle: Handle, status: watch::Receiver<Status>, access: Access) -> Router {
+pub(crate) fn router(source: Source) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/dashboard.css", get(dashboard::style))
@@ -80,11 +91,7 @@ pub(crate) fn router(handle: Handle, status: watch::Receiver<Status>, access: Ac
         .route("/leases", get(leases::list).post(leases::take))
         .route("/leases/{id}", put(leases::renew).delete(leases::end))
         .layer(DefaultBodyLimit::max(MAXIMUM_BODY))
-        .with_state(Source {
-            handle,
-            status,
-            access,
-        })
+        .with_state(source)
 }
 
 /// A browser gets the dashboard, everything else a few words.
@@ -106,7 +113,9 @@ async fn metrics(State(source): State<Source>) -> Response {
     // Copied out: the channel is locked while it is borrowed.
     let status = source.status.borrow().clone();
     let aliases = source.handle.aliases().await.unwrap_or_default();
-    let families = metrics::families(source.handle.metrics(), &view, &status, &aliases);
+    let leases = source.handle.leases().await.unwrap_or_default();
+    let beside = metrics::Beside { aliases, leases };
+    let families = metrics::families(source.handle.metrics(), &view, &status, &beside);
     match prometheus::TextEncoder::new().encode_to_string(&families) {
         Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE), FRESH], text).into_response(),
         Err(error) => {

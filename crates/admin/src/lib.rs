@@ -23,6 +23,7 @@ pub mod report;
 mod server;
 mod status;
 pub mod text_format;
+pub mod warnings;
 
 pub use console::{Console, MAXIMUM_CONSOLES, Operation};
 pub use server::{BindError, MAXIMUM_CONNECTIONS, bind, serve};

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::Status;
 use crate::access::Access;
-use crate::answers;
+use crate::answers::{self, Source};
 
 /// Connections held at once. A scraper needs one; further ones wait in the kernel's queue.
 pub const MAXIMUM_CONNECTIONS: usize = 32;
@@ -61,10 +61,14 @@ pub async fn serve(
     access: Access,
 ) {
     let ended = handle.clone();
-    let router = answers::router(handle, status, access);
+    let source = Source::new(handle, status, access);
+    // Boxed: whoever serves keeps this future within its own.
+    let watching = Box::pin(source.warnings.clone().keep_watching(source.clone()));
+    let router = answers::router(source);
     tokio::select! {
         () = ended.ended() => {}
         never = accept_all(listener, router) => match never {},
+        () = watching => {}
     }
 }
 

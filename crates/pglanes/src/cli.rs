@@ -16,6 +16,7 @@ use crate::report;
 use crate::run;
 use crate::serve::{self, ServeError};
 use crate::source::Source;
+use crate::top;
 use crate::views;
 
 /// It failed.
@@ -72,6 +73,13 @@ enum Command {
         file: File,
         #[command(flatten)]
         arguments: advise::doctor::Arguments,
+    },
+    /// Watch the lanes in the terminal, as the dashboard shows them
+    Top {
+        #[command(flatten)]
+        file: File,
+        #[command(flatten)]
+        arguments: top::Arguments,
     },
     /// Print the table of all metrics: name, type, labels and meaning
     Metrics,
@@ -148,6 +156,10 @@ pub fn run() -> ExitCode {
         }),
         Command::Doctor { file, arguments } => advise(file, async |config| {
             advise::doctor::run(&arguments, config).await
+        }),
+        Command::Top { file, arguments } => advise(file, async |config| {
+            let said = top::run(&arguments, config).await?;
+            Ok((said, false))
         }),
         Command::Metrics => say(&pglanes_admin::metrics::reference()),
         Command::Report { file, arguments } => match Source::find(file.config).load() {

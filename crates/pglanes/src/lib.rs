@@ -5,6 +5,7 @@
 //! - [`check`]: lanes.yaml as understood, and what is probably not meant
 //! - `advise`: tune, doctor, init and schema, wired to this machine and this server
 //! - `run`: a command in a lane, with a lease; `ask`: what commands ask of the running proxy
+//! - `top`: the dashboard in the terminal
 //! - [`demo`]: the main job, measured
 //! - [`observe`]: the server, looked at past the lanes
 //! - [`state`]: the folder of what outlives a restart, and the token in it
@@ -32,4 +33,5 @@ pub mod serve;
 mod server_address;
 pub mod source;
 pub mod state;
+mod top;
 pub mod views;

@@ -238,6 +238,24 @@ function drawThrottles(state) {
   $("throttles").replaceChildren(...(rows.length ? rows : [element("li", "No throttles.")]));
 }
 
+// What gets worse, and what to do: those that have lasted first, then those that are watched.
+function drawWarnings(state) {
+  const words = (one) => one.fires ? one.severity : "watched";
+  const shape = state.warnings.map((one) => `${words(one)} ${one.name} ${one.says}`).join("\n");
+  const fires = state.warnings.filter((one) => one.fires).length;
+  $("warnings-title").textContent = fires ? `Warnings (${fires})` : "Warnings";
+  // A list that is drawn anew is read out anew.
+  if (drawWarnings.last === shape) return;
+  drawWarnings.last = shape;
+  const rows = state.warnings.map((one) => {
+    const row = element("li"), kind = !one.fires ? "tag" : one.severity === "info" ? "tag on" : "tag bad";
+    row.append(element("span", words(one), kind), element("b", one.says));
+    row.append(element("div", `${one.do} (alert ${one.name})`, "legend"));
+    return row;
+  });
+  $("warnings").replaceChildren(...(rows.length ? rows : [element("li", "Nothing gets worse.")]));
+}
+
 function drawRound(state) {
   const rows = [];
   const add = (tag, bad, text) => { const row = element("li"); row.append(element("span", tag, bad ? "tag bad" : "tag"), document.createTextNode(text)); rows.push(row); };
@@ -278,7 +296,7 @@ function draw(state) {
   if (shown.textContent !== words) shown.textContent = words;
   shown.className = kind;
   document.title = `${kind === "good" ? "" : "! "}pglanes`;
-  drawFacts(state); drawProtected(state, name); drawLanes(state); drawThrottles(state); drawRound(state); drawEvents(state); drawLeaseLanes(state); drawSessions(state);
+  drawFacts(state); drawProtected(state, name); drawLanes(state); drawThrottles(state); drawWarnings(state); drawRound(state); drawEvents(state); drawLeaseLanes(state); drawSessions(state);
 }
 
 $("lease").addEventListener("submit", (submitted) => {

@@ -39,6 +39,7 @@ pub(super) async fn now(source: &Source) -> Option<Value> {
         .iter()
         .map(|throttle| of_throttle(throttle, name(throttle.watch), name(throttle.lane)))
         .collect();
+    let warnings = source.warnings.told(source, &view).await;
     Some(json!({
         "at": milliseconds(SystemTime::now()),
         "draining": view.draining,
@@ -52,6 +53,7 @@ pub(super) async fn now(source: &Source) -> Option<Value> {
         "waiting": view.scheduler.waiting,
         "out_of_sync": metrics.out_of_sync.get(),
         "bounds_us": BUCKET_BOUNDS_US,
+        "warnings": warnings,
         "lanes": lanes,
         "throttles": throttles,
         "objectives": objectives(&view, &name),

@@ -1,7 +1,11 @@
 //! What there is to tell of each lane and each throttle. A label's values are names out of lanes.yaml, or words of ours.
 
+use std::collections::BTreeMap;
+
 use pglanes_lanes::{LaneId, LaneSnapshot};
-use pglanes_proxy::{LaneMetrics, Metrics, Refused, View};
+use pglanes_proxy::{LaneMetrics, LeaseView, Metrics, Refused, View};
+
+use crate::warnings::share_left;
 
 use super::families::{Distribution, Families, Labels};
 
@@ -284,6 +288,21 @@ fn priorities(families: &mut Families, lanes: &[Lane<'_>]) {
         refusals.map(|(reason, count)| (lane.labels_with("reason", reason), count as f64))
     });
     families.counters("backend_priority_refused_total", refused);
+}
+
+/// The lease of each lane that is nearest its end.
+pub(super) fn add_leases(families: &mut Families, leases: &[LeaseView]) {
+    let mut least: BTreeMap<&str, f64> = BTreeMap::new();
+    for lease in leases {
+        let left = least.entry(&lease.lane).or_insert(1.0);
+        *left = left.min(share_left(lease));
+    }
+    families.gauges(
+        "lease_left_ratio",
+        least
+            .iter()
+            .map(|(lane, left)| (vec![("lane", *lane)], *left)),
+    );
 }
 
 /// Everything with a `throttle` label.

@@ -13,24 +13,32 @@ mod table;
 mod tests;
 
 use pglanes_proxy::view::AliasView;
-use pglanes_proxy::{Metrics, View};
+use pglanes_proxy::{LeaseView, Metrics, View};
 use prometheus::proto::MetricFamily;
 
 use crate::Status;
 use families::Families;
 pub use table::{Definition, METRICS, reference};
 
+/// What is asked for beside the view.
+#[derive(Debug, Default)]
+pub(crate) struct Beside {
+    pub(crate) aliases: Vec<AliasView>,
+    pub(crate) leases: Vec<LeaseView>,
+}
+
 /// Every family that has a series, in the order of their writing.
 pub(crate) fn families(
     metrics: &Metrics,
     view: &View,
     status: &Status,
-    aliases: &[AliasView],
+    beside: &Beside,
 ) -> Vec<MetricFamily> {
     let mut families = Families::default();
     process::add(&mut families, metrics, view, status);
-    process::add_aliases(&mut families, aliases);
+    process::add_aliases(&mut families, &beside.aliases);
     lanes::add(&mut families, metrics, view);
+    lanes::add_leases(&mut families, &beside.leases);
     lanes::add_throttles(&mut families, view);
     objectives::add(&mut families, view);
     observed::add(&mut families, view);

@@ -341,6 +341,11 @@ pub const METRICS: &[Definition] = &[
         "Client sessions by the lane of their names.",
     ),
     gauge("leases", &["lane"], "Leases held on a lane."),
+    gauge(
+        "lease_left_ratio",
+        &["lane"],
+        "The share of its time that the lease nearest its end has left; a renewal makes it 1.",
+    ),
     counter(
         "leases_total",
         &["lane", "event"],

@@ -13,8 +13,8 @@ use pglanes_proxy::{BUCKET_BOUNDS_US, Metrics, View};
 use pglanes_proxy::{BlockedView, DirectView, ObservedView};
 use prometheus::TextEncoder;
 
-use super::families;
 use super::families::{Distribution, Families};
+use super::{Beside, families};
 use crate::text_format::Exposition;
 use crate::{Reachability, Status};
 
@@ -61,7 +61,7 @@ fn status(upstream: Reachability) -> Status {
 }
 
 fn scrape(view: &View, status: &Status) -> Exposition {
-    let aliases = [AliasView {
+    let aliases = vec![AliasView {
         kind: "database",
         alias: "dspy_rag".to_owned(),
         name: "ai_agency".to_owned(),
@@ -69,7 +69,9 @@ fn scrape(view: &View, status: &Status) -> Exposition {
         last: None,
         last_client: String::new(),
     }];
-    let families = families(&Metrics::default(), view, status, &aliases);
+    let leases = Vec::new();
+    let beside = Beside { aliases, leases };
+    let families = families(&Metrics::default(), view, status, &beside);
     let text = TextEncoder::new().encode_to_string(&families).unwrap();
     Exposition::parse(&text).unwrap()
 }

@@ -14,4 +14,5 @@ mod run;
 mod schema;
 mod serve;
 mod support;
+mod top;
 mod upstream;
