@@ -1,8 +1,10 @@
 //! What it shows, and in which columns.
 
+use pglanes_admin::Operation;
+use pglanes_admin::report::{History, Report};
 use pglanes_tests::{Proxy, connect, invariants, value};
 
-use super::{LISTED, of, rows, rows_where, stats, with_console};
+use super::{LISTED, of, refusal, rows, rows_where, stats, with_console};
 
 /// PgBouncer 1.25's columns, in its order.
 const OF_PGBOUNCER: [(&str, &str); 9] = [
@@ -153,5 +155,52 @@ async fn lanes_and_clients_are_shown_as_they_are() {
     assert_eq!(busy, 1);
     working.batch_execute("COMMIT").await.unwrap();
     drop(working);
+    invariants(&proxy).await;
+}
+
+#[tokio::test]
+async fn runs_are_asked_of_the_binary_and_told_in_a_row_each() {
+    let (proxy, mut asked) = with_console(Proxy::with(LISTED)).await;
+    let lines = [
+        r#"{"k":"begin","t":1000,"format":1,"version":"1"}"#,
+        r#"{"k":"event","t":1000,"what":"lease_taken","lane":"evaluation","who":"me"}"#,
+        r#"{"k":"sample","t":2000,"d":1000,"lanes":[{"n":"evaluation","x":3,"run":{"c":[[4,3]],"us":3000}}]}"#,
+        r#"{"k":"event","t":4000,"what":"lease_ended","lane":"evaluation","who":"me"}"#,
+    ];
+    let report = Report::of(&History::of_lines(lines), 0, 5000);
+    let answering = tokio::spawn(async move {
+        for outcome in [Ok(report), Err("the disk is gone".to_owned())] {
+            match asked.recv().await {
+                Some(Operation::Runs(reply)) => drop(reply.send(outcome)),
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    let client = stats(&proxy).await;
+    let runs = rows(&client, "SHOW RUNS").await;
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    let found = [
+        "lane",
+        "run",
+        "kind",
+        "seconds",
+        "end",
+        "transactions",
+        "verdict",
+    ];
+    let found = found.map(|column| of(&runs[0], column));
+    let expected = [
+        "evaluation",
+        "me",
+        "lease",
+        "3",
+        "given_back",
+        "3",
+        "unknown",
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(refusal(client.simple_query("SHOW RUNS").await), "58030");
+    answering.await.unwrap();
+    drop(client);
     invariants(&proxy).await;
 }

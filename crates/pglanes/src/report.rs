@@ -1,7 +1,7 @@
 //! `pglanes report`: which evaluations ran, and who disturbed them, out of what a proxy has written down. The proxy need not
 //! run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
@@ -82,6 +82,23 @@ pub(crate) fn run(arguments: &Arguments, config: &Config) -> anyhow::Result<Stri
     };
     std::fs::write(out, told).with_context(|| format!("cannot write {}", out.display()))?;
     Ok(format!("{}: {} runs\n", out.display(), report.runs.len()))
+}
+
+/// The runs of the last day, of a proxy that keeps its state in this folder.
+///
+/// # Errors
+/// Why they are not known.
+pub(crate) fn last_day(folder: Option<&Path>) -> Result<Report, String> {
+    let Some(folder) = folder else {
+        return Err(
+            "nothing is written down: there is no state folder (lanes.yaml: state)".to_owned(),
+        );
+    };
+    let now = now();
+    let since = now.saturating_sub(BEFORE_MS);
+    let history =
+        read(folder, since.saturating_sub(BEFORE_MS)).map_err(|error| error.to_string())?;
+    Ok(Report::of(&history, since, now))
 }
 
 fn format(arguments: &Arguments) -> Format {

@@ -38,11 +38,12 @@ pub(super) enum Show {
     Aliases,
     Events,
     Baselines,
+    Runs,
 }
 
 impl Show {
     /// Every one by its name.
-    pub(super) const ALL: [(&'static str, Self); 32] = [
+    pub(super) const ALL: [(&'static str, Self); 33] = [
         ("help", Self::Help),
         ("version", Self::Version),
         ("config", Self::Config),
@@ -75,6 +76,7 @@ impl Show {
         ("aliases", Self::Aliases),
         ("events", Self::Events),
         ("baselines", Self::Baselines),
+        ("runs", Self::Runs),
     ];
 }
 
@@ -170,7 +172,8 @@ impl Command {
                 | Show::Pinned
                 | Show::Aliases
                 | Show::Events
-                | Show::Baselines => Role::Stats,
+                | Show::Baselines
+                | Show::Runs => Role::Stats,
             },
             Self::Probe { .. } | Self::Ignored(_) | Self::Begin | Self::End(_) => Role::Stats,
             Self::Reload

@@ -25,6 +25,7 @@ use pglanes_auth::Secret;
 use pglanes_proxy::{ConsoleDoor, Ending, Handle, Visitor};
 use tokio::sync::{OnceCell, mpsc, oneshot, watch};
 
+use crate::report::Report;
 use averages::Averages;
 
 /// Clients of the console at once.
@@ -35,6 +36,8 @@ pub const MAXIMUM_CONSOLES: usize = 32;
 pub enum Operation {
     /// Read lanes.yaml anew; answered when it is in force, or with why not.
     Reload(oneshot::Sender<Result<(), String>>),
+    /// Tell the evaluation runs of the last day, or why that cannot be told.
+    Runs(oneshot::Sender<Result<Report, String>>),
     /// End.
     End(Ending),
 }

@@ -45,7 +45,7 @@ const HELP: &str = "\n\tSHOW HELP|CONFIG|DATABASES|POOLS|POOLS EXTENDED|CLIENTS|
     \tSHOW SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE\n\
     \tSHOW DNS_HOSTS|DNS_ZONES\n\
     \tSHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS\n\
-    \tSHOW LANES|QUEUES|THROTTLES|LEASES|RULES|PINNED|ALIASES|EVENTS|BASELINES\n\
+    \tSHOW LANES|QUEUES|THROTTLES|LEASES|RULES|PINNED|ALIASES|EVENTS|BASELINES|RUNS\n\
     \tSET key = arg\n\
     \tSET LANE <lane> key = arg\n\
     \tRELOAD\n\
@@ -284,11 +284,13 @@ impl Session {
                 let source = Source {
                     handle: &self.handle,
                     averages: &self.console.averages,
+                    operations: &self.console.operations,
                     now: SystemTime::now(),
                 };
                 let (rows, whole) = source.rows(*show).await.map_err(|none| match none {
                     NoAnswer::Ended => error("57P01", "the proxy has ended"),
                     NoAnswer::Refused(why) => error("0A000", why),
+                    NoAnswer::Failed(why) => error("58030", &why),
                 })?;
                 if !whole {
                     let most = pglanes_proxy::MOST_SESSIONS_SHOWN;

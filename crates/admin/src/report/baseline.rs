@@ -32,6 +32,11 @@ impl Quiet {
         Some(self.run.mean_us()? + self.wait.mean_us().unwrap_or(0.0))
     }
 
+    /// What a transaction waits for its slot even then: asking takes a moment.
+    pub(super) fn wait_us(&self) -> f64 {
+        self.wait.mean_us().unwrap_or(0.0)
+    }
+
     /// What a transaction waits for a processor by itself, in microseconds.
     pub(super) fn cpu_wait_us(&self) -> f64 {
         let known = self.cpu_wait.filter(|(_, count)| *count > 0);

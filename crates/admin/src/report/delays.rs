@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::baseline::Quiet;
-use super::record::Sample;
+use super::record::{LaneSample, Sample};
 
 /// What was waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -49,6 +49,19 @@ pub struct Delay {
     pub seconds: f64,
 }
 
+impl Delay {
+    /// Such as `for a processor, because of ltst`.
+    pub(super) fn words(&self, lane: &str) -> String {
+        let cause = self.cause.words();
+        match (&self.by, self.cause) {
+            (Some(by), _) if by == lane => format!("{cause}, by its own limit"),
+            (Some(by), _) => format!("{cause}, because of {by}"),
+            (None, Cause::Cpu) => format!("{cause}, because of something else on this machine"),
+            (None, _) => cause.to_owned(),
+        }
+    }
+}
+
 /// Less is not told: the clocks' grain.
 const LEAST_SECONDS: f64 = 0.001;
 
@@ -66,7 +79,8 @@ pub(super) fn of(
         *delays.entry((cause, by)).or_default() += seconds;
     };
     for sample in samples {
-        for (by, seconds) in queue(sample, lane) {
+        let own = quiet.map_or(0.0, Quiet::wait_us);
+        for (by, seconds) in queue(sample, lane, own) {
             add(Cause::Queue, by, seconds);
         }
         for (blocker, blocked, ms) in &sample.blocked {
@@ -93,20 +107,25 @@ pub(super) fn of(
     delays
 }
 
-/// The wait for slots: the lane's own doing where it had all that it may have, else of those who had them, by their work.
-fn queue(sample: &Sample, lane: &str) -> Vec<(Option<String>, f64)> {
-    let Some(seen) = sample.lane(lane).filter(|seen| !seen.wait.sum().is_zero()) else {
+/// The wait for slots beyond what asking takes in quiet: the lane's own doing where it had all that it may have, else of those
+/// who had them, by their work.
+fn queue(sample: &Sample, lane: &str, own_us: f64) -> Vec<(Option<String>, f64)> {
+    let Some(seen) = sample.lane(lane) else {
         return Vec::new();
     };
-    let waited = seen.wait.sum().as_secs_f64();
+    let waited = seen.wait.sum().as_secs_f64() - seen.wait.count() as f64 * own_us / 1e6;
+    if waited <= 0.0 {
+        return Vec::new();
+    }
     if seen.limit > 0 && seen.busy >= seen.limit {
         return vec![(Some(lane.to_owned()), waited)];
     }
-    let weight = |other: &super::LaneSample| other.run.sum().as_secs_f64() + other.busy as f64;
-    shared(sample, lane, waited, weight)
+    let weight = |other: &LaneSample| other.run.sum().as_secs_f64() + other.busy as f64;
+    shared(sample, lane, waited, weight, |_| f64::INFINITY)
 }
 
-/// The wait for a processor beyond what a transaction waits in quiet: of those who ran meanwhile, by how long.
+/// The wait for a processor beyond what a transaction waits in quiet: of those who ran meanwhile, by how long. Nobody keeps
+/// another waiting for longer than he runs himself; what is left is of something else on the machine.
 fn cpu(sample: &Sample, lane: &str, own_us: f64) -> Vec<(Option<String>, f64)> {
     let Some(seen) = sample.lane(lane) else {
         return Vec::new();
@@ -118,23 +137,32 @@ fn cpu(sample: &Sample, lane: &str, own_us: f64) -> Vec<(Option<String>, f64)> {
     if waited <= 0.0 {
         return Vec::new();
     }
-    let weight = |other: &super::LaneSample| other.cpu.map_or(0.0, |(ran, _)| ran as f64);
-    shared(sample, lane, waited, weight)
+    let worked = seen.run.sum().as_secs_f64() * 1e3 / sample.d.max(1) as f64;
+    let at_once = worked.max(seen.busy as f64).max(1.0);
+    let ran = |other: &LaneSample| other.cpu.map_or(0.0, |(ran, _)| ran as f64 / 1e3);
+    shared(sample, lane, waited, ran, |other| ran(other) * at_once)
 }
 
-/// Among the other lanes, by weight; nobody's where none has any.
+/// Among the other lanes, by weight and up to a limit each; the rest is nobody's.
 fn shared(
     sample: &Sample,
     lane: &str,
     seconds: f64,
-    weight: impl Fn(&super::LaneSample) -> f64,
+    weight: impl Fn(&LaneSample) -> f64,
+    limit: impl Fn(&LaneSample) -> f64,
 ) -> Vec<(Option<String>, f64)> {
     let others = || sample.lanes.iter().filter(|other| other.n != lane);
     let all: f64 = others().map(&weight).sum();
     if all <= 0.0 {
         return vec![(None, seconds)];
     }
-    others()
-        .map(|other| (Some(other.n.clone()), seconds * weight(other) / all))
-        .collect()
+    let mut shares: Vec<(Option<String>, f64)> = others()
+        .map(|other| {
+            let share = (seconds * weight(other) / all).min(limit(other));
+            (Some(other.n.clone()), share)
+        })
+        .collect();
+    let told: f64 = shares.iter().map(|(_, share)| share).sum();
+    shares.push((None, seconds - told));
+    shares
 }

@@ -148,7 +148,7 @@ pub struct HeldBack {
     pub by: String,
     /// The lanes that it holds back.
     pub lanes: Vec<String>,
-    /// How often it became active.
+    /// How many times it was active.
     pub times: u64,
     /// Transactions that it kept waiting.
     pub kept: u64,
@@ -233,10 +233,11 @@ impl Run {
             delays: delays::of(&samples, lane, quiet.as_ref(), took, own.run.count()),
             cpu_measured: own.cpu_measured,
             beside: beside(&samples, lane),
-            held_back: held_back(&samples, lane),
+            held_back: Vec::new(),
             happenings: happenings(history, span),
             timeline: timeline::of(&samples, lane, span.began, span.ended),
         };
+        run.held_back = held_back(&samples, lane, &run.beside);
         run.verdict = verdict::of(&run);
         run
     }
@@ -343,11 +344,16 @@ impl Other {
     }
 }
 
-fn held_back(samples: &[&Sample], lane: &str) -> Vec<HeldBack> {
+/// What throttles and objectives did to lanes that had something to do.
+fn held_back(samples: &[&Sample], lane: &str, beside: &[Beside]) -> Vec<HeldBack> {
     let mut all: BTreeMap<&str, HeldBack> = BTreeMap::new();
     for sample in samples {
         for throttle in sample.throttles.iter().filter(|one| one.watch == lane) {
-            let held = all.entry(&throttle.n).or_default();
+            let held = all.entry(&throttle.n).or_insert_with(|| HeldBack {
+                // It became active with the run, or was already.
+                times: u64::from(throttle.active && throttle.times == 0),
+                ..HeldBack::default()
+            });
             held.times += throttle.times;
             held.kept += throttle.kept;
             held.cancels += throttle.cancels;
@@ -357,7 +363,8 @@ fn held_back(samples: &[&Sample], lane: &str) -> Vec<HeldBack> {
                 .filter(|seen| seen.by.contains(&throttle.n));
             let lanes = by_name.map(|seen| seen.n.as_str());
             for lane in lanes.chain([throttle.lane.as_str()]) {
-                if !lane.is_empty() && !held.lanes.iter().any(|known| known == lane) {
+                let is_new = !held.lanes.iter().any(|known| known == lane);
+                if is_new && beside.iter().any(|other| other.lane == lane) {
                     held.lanes.push(lane.to_owned());
                 }
             }
@@ -367,7 +374,7 @@ fn held_back(samples: &[&Sample], lane: &str) -> Vec<HeldBack> {
         by: by.to_owned(),
         ..held
     });
-    all.collect()
+    all.filter(|held| !held.lanes.is_empty()).collect()
 }
 
 /// What an operator would want to know of, leases and the beginning apart.

@@ -72,15 +72,14 @@ impl History {
         self.last == 0
     }
 
-    /// The samples of which more than half lies between two moments.
+    /// The samples of what was between two moments: from the first that lies there for the most part up to the one within
+    /// which the time ends. A look is taken when a run begins and when it ends, a moment later at most.
     pub(super) fn within(&self, from: u64, until: u64) -> impl Iterator<Item = &Sample> {
-        let middle = |sample: &Sample| sample.t - sample.d / 2;
         let first = self.samples.partition_point(|sample| sample.t < from);
         let samples = self.samples[first..].iter();
-        // One that ends later covers no more than a minute: longer ones are not taken.
         samples
-            .take_while(move |sample| sample.began() <= until)
-            .filter(move |sample| (from..=until).contains(&middle(sample)))
+            .skip_while(move |sample| sample.t - sample.d / 2 < from)
+            .take_while(move |sample| sample.began() < until)
     }
 
     /// The events between two moments.

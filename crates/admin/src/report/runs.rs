@@ -25,6 +25,16 @@ pub enum Kind {
     Busy,
 }
 
+impl Kind {
+    /// As JSON has it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Lease => "lease",
+            Self::Busy => "busy",
+        }
+    }
+}
+
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,6 +49,19 @@ pub enum End {
     Quiet,
     /// It had not, at the last moment that is known.
     Running,
+}
+
+impl End {
+    /// As JSON has it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::GivenBack => "given_back",
+            Self::Expired => "expired",
+            Self::Interrupted => "interrupted",
+            Self::Quiet => "quiet",
+            Self::Running => "running",
+        }
+    }
 }
 
 /// A run's place in time.

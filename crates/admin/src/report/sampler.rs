@@ -160,8 +160,8 @@ fn lanes(view: &View, before: &Before, now: &Before, cpu: Option<&[LaneCpu]>) ->
             cpu,
             ratio: None,
         };
-        let is_quiet = sample.x + sample.busy + sample.waiting + sample.held == 0
-            && sample.rejected == 0
+        // Whoever has nothing to do is not held back by anything.
+        let is_quiet = sample.x + sample.busy + sample.waiting + sample.rejected == 0
             && sample.wait.is_empty()
             && lane.leases == 0;
         (!is_quiet).then_some(sample)
@@ -212,7 +212,8 @@ fn objective_name(view: &View, lane: LaneId) -> String {
     format!("objective of {}", lane.map_or("", |lane| &lane.name))
 }
 
-/// What objectives measured of the lanes that did something: of several targets the one that is missed most.
+/// What objectives measured of the lanes that did something, of several targets the one that is missed most: by what the
+/// lane takes just now while the others are quiet. What slows the whole machine is no lane's doing.
 fn ratios(view: &View, sample: &mut Sample) {
     for objective in &view.scheduler.objectives {
         let Some(lane) = view.scheduler.lanes.get(objective.lane.index()) else {
@@ -220,6 +221,8 @@ fn ratios(view: &View, sample: &mut Sample) {
         };
         let ratios = objective.ratios.iter();
         let worst = ratios.filter_map(|(_, ratio)| *ratio).max();
+        let drift = u64::from(objective.drift_thousandths.max(1));
+        let worst = worst.and_then(|ratio| u32::try_from(u64::from(ratio) * 1000 / drift).ok());
         let mut lanes = sample.lanes.iter_mut();
         if let Some(found) = lanes.find(|found| found.n == lane.name && found.x > 0) {
             found.ratio = worst;

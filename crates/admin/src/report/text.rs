@@ -46,7 +46,7 @@ fn of_run(out: &mut String, run: &Run) {
     for held in &run.held_back {
         let _ = writeln!(
             out,
-            "  {} ({}): {}, {} kept waiting, {} cancelled",
+            "  {} ({}): active {}, {} kept waiting, {} cancelled",
             held.by,
             held.lanes.join(", "),
             times(held.times),
@@ -93,12 +93,7 @@ fn figures(out: &mut String, name: &str, figures: &Figures) {
 fn delays(out: &mut String, run: &Run) {
     for delay in &run.delays {
         let time = lasting(Duration::from_secs_f64(delay.seconds));
-        let by = match &delay.by {
-            Some(by) if *by == run.lane => " (its own limit)".to_owned(),
-            Some(by) => format!(" because of {by}"),
-            None => String::new(),
-        };
-        let _ = writeln!(out, "  waited {time} {}{by}", delay.cause.words());
+        let _ = writeln!(out, "  waited {time} {}", delay.words(&run.lane));
     }
     if !run.cpu_measured {
         let _ = writeln!(

@@ -22,11 +22,25 @@ const MOST_NAMED: usize = 2;
 pub enum Word {
     /// It ran as if it were alone.
     Undisturbed,
-    /// It did not.
+    /// Other lanes delayed it.
     Disturbed,
+    /// It was slower than it may be, and other lanes account for little of that.
+    Slower,
     /// What it takes in quiet is not known, or it did nothing.
     #[default]
     Unknown,
+}
+
+impl Word {
+    /// As JSON has it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Undisturbed => "undisturbed",
+            Self::Disturbed => "disturbed",
+            Self::Slower => "slower",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// What came of a run.
@@ -75,22 +89,26 @@ fn of_others(run: &Run) -> Vec<(&str, f64, Cause)> {
 }
 
 fn word(run: &Run) -> Word {
-    let took = run.latency.total_s + run.queue.total_s;
-    let delayed: f64 = of_others(run).iter().map(|(_, seconds, _)| seconds).sum();
-    let is_delayed = delayed > DISTURBING_SECONDS && delayed > took * DISTURBING_SHARE;
+    let is_much = |seconds: f64| {
+        let took = run.latency.total_s + run.queue.total_s;
+        seconds > DISTURBING_SECONDS && seconds > took * DISTURBING_SHARE
+    };
+    let others = of_others(run);
+    let delayed = is_much(others.iter().map(|(_, seconds, _)| seconds).sum());
+    // What was not measured may be anybody's who was there.
+    let unclear = !run.cpu_measured && !run.beside.is_empty();
     match run.ratio {
-        Some(ratio) if ratio > run.allowed => Word::Disturbed,
+        Some(ratio) if ratio > run.allowed && (delayed || unclear) => Word::Disturbed,
+        Some(ratio) if ratio > run.allowed => Word::Slower,
         Some(_) => {
             // Slots and locks are waited for whatever the mean says.
-            let waits = of_others(run).into_iter();
-            let waits = waits.filter(|(_, _, cause)| *cause != Cause::Cpu);
-            let waits: f64 = waits.map(|(_, seconds, _)| seconds).sum();
-            match waits > DISTURBING_SECONDS && waits > took * DISTURBING_SHARE {
+            let waits = others.iter().filter(|(_, _, cause)| *cause != Cause::Cpu);
+            match is_much(waits.map(|(_, seconds, _)| seconds).sum()) {
                 true => Word::Disturbed,
                 false => Word::Undisturbed,
             }
         }
-        None if is_delayed => Word::Disturbed,
+        None if delayed => Word::Disturbed,
         None => Word::Unknown,
     }
 }
@@ -103,12 +121,10 @@ fn held_back(run: &Run) -> String {
         .collect();
     held.sort_by(|one, other| other.held_s.total_cmp(&one.held_s));
     let told = held.iter().take(MOST_NAMED).map(|other| {
-        let mut by = run.held_back.iter();
-        let activations: u64 = by
-            .by_ref()
-            .filter(|held| held.lanes.contains(&other.lane))
-            .map(|held| held.times)
-            .sum();
+        let by = run.held_back.iter();
+        let by = by.filter(|held| held.lanes.contains(&other.lane));
+        // A throttle and an objective that act together hold back once.
+        let activations = by.map(|held| held.times).max().unwrap_or(0);
         let time = lasting(Duration::from_secs_f64(other.held_s));
         match activations {
             0 => format!("{} was held back for {time}", other.lane),
@@ -132,8 +148,15 @@ fn by_whom(run: &Run, word: Word) -> String {
     match (word, others.is_empty()) {
         (Word::Undisturbed, _) => "no lane disturbed it".to_owned(),
         (Word::Unknown, true) => "no lane is known to have delayed it".to_owned(),
-        (Word::Disturbed, true) if run.beside.is_empty() => {
+        (Word::Slower, _) if run.beside.is_empty() => {
             "no lane ran beside it, so it was not the lanes' doing".to_owned()
+        }
+        (Word::Slower, _) => {
+            let seconds = others.iter().map(|(_, seconds, _)| seconds).sum();
+            let time = lasting(Duration::from_secs_f64(seconds));
+            format!(
+                "other lanes account for {time} of its transaction time, so it was not their doing"
+            )
         }
         (Word::Disturbed, true) => "what delayed it was not measured".to_owned(),
         (Word::Disturbed | Word::Unknown, false) => {

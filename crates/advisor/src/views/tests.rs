@@ -47,6 +47,22 @@ async fn read_all(session: &Session) -> Vec<(String, usize)> {
     rows
 }
 
+/// A name that tells its lane is believed; for others the rules decide.
+async fn lanes_are_known(admin: &Session) {
+    for (name, expected) in [
+        ("anything [compaction]", "compaction"),
+        ("[evaluation]", "evaluation"),
+        ("ragchecker", "evaluation"),
+        ("ragchecker [no lane]", "evaluation"),
+        ("psql", "default"),
+    ] {
+        let sql = "select pglanes.lane_of($1, 'somebody', 'postgres')";
+        let rows = admin.query(sql, &[&name]).await.unwrap();
+        let lane: String = rows[0].get(0);
+        assert_eq!(lane, expected, "{name}");
+    }
+}
+
 async fn check(version: Option<Version>) {
     let mut builder = Postgres::builder().setting("shared_preload_libraries", "pg_stat_statements");
     if let Some(version) = version {
@@ -91,6 +107,8 @@ async fn check(version: Option<Version>) {
     for name in ["connections", "queries", "storage", "vacuum", "checkpoints"] {
         assert!(some(name), "{name}: {rows:?}");
     }
+
+    lanes_are_known(&admin).await;
 
     let looker = session(&postgres, "looker").await;
     assert_eq!(

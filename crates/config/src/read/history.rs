@@ -15,7 +15,7 @@ const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(60);
 /// How long they are kept, where nothing is said.
 const KEEP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// What they may take, where nothing is said: about 30 days with four busy lanes around the clock.
+/// What they may take, where nothing is said: some weeks of work around the clock.
 const SIZE: u64 = 256 << 20;
 /// Less would not hold a day of runs.
 const SMALLEST: u64 = 1 << 20;

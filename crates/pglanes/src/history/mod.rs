@@ -22,7 +22,7 @@ use cpu::Cpu;
 pub(crate) use files::read;
 use files::{Bounds, Files};
 
-/// After an event that is worth a look of its own, so long passes before the next one.
+/// However often leases come and go, so long passes between two looks.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 /// Lines of one look at most: the rest is left out. Far above what lanes, throttles and thinned events make in a minute.
 const MOST_LINES: usize = 4096;
@@ -97,7 +97,8 @@ impl Keeper {
             if self.look(config, history).await.is_none() {
                 return std::future::pending().await;
             }
-            let next = tokio::time::sleep(history.interval);
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+            let next = tokio::time::sleep(history.interval.saturating_sub(BETWEEN_LOOKS));
             tokio::pin!(next);
             loop {
                 tokio::select! {
@@ -109,7 +110,6 @@ impl Keeper {
                         }
                         let last = *events.borrow_and_update();
                         if self.is_worth_a_look(last) {
-                            tokio::time::sleep(BETWEEN_LOOKS).await;
                             break;
                         }
                     }

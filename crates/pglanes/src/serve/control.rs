@@ -1,11 +1,14 @@
 //! What signals, the file and the console ask for, until the proxy has ended.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pglanes_admin::Operation;
 use pglanes_proxy::{Ending, Handle};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::report;
 
 use super::ServeError;
 use super::notify::{self, Told};
@@ -32,6 +35,8 @@ pub(super) struct Control {
     reloader: Reloader,
     operations: mpsc::Receiver<Operation>,
     handle: Handle,
+    /// The folder of what outlives a restart, if there is one.
+    state: Option<PathBuf>,
     phase: Phase,
 }
 
@@ -41,12 +46,14 @@ impl Control {
         reloader: Reloader,
         operations: mpsc::Receiver<Operation>,
         handle: Handle,
+        state: Option<PathBuf>,
     ) -> Self {
         Self {
             signals,
             reloader,
             operations,
             handle,
+            state,
             phase: Phase::Serving,
         }
     }
@@ -94,6 +101,15 @@ impl Control {
                 };
                 // Whoever asked may have gone.
                 drop(reply.send(done));
+                Ok(())
+            }
+            Operation::Runs(reply) => {
+                let folder = self.state.clone();
+                // A disk may be slow, and a history long.
+                drop(tokio::task::spawn_blocking(move || {
+                    // Whoever asked may have gone.
+                    drop(reply.send(report::last_day(folder.as_deref())));
+                }));
                 Ok(())
             }
             Operation::End(ending) => {

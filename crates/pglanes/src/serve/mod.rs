@@ -113,6 +113,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), ServeError> {
             None => handle.ended().await,
         }
     };
+    let folder = state.as_ref().map(|state| state.folder().to_owned());
     let keeper = Keeper::new(state.clone(), config.clone(), handle.clone());
     let watching = upstream::watch(config.upstream.clone(), handle.clone(), status.clone());
     let (configs, of_configs) = watch::channel(config.clone());
@@ -121,7 +122,7 @@ pub async fn run(source: Source, config: Config) -> Result<(), ServeError> {
     let reloader = Reloader::new(source, stamp, config, handle.clone(), status)
         .with_tokens(tokens, kept)
         .with_observer(configs);
-    let control = Control::new(signals, reloader, of_operations, handle.clone());
+    let control = Control::new(signals, reloader, of_operations, handle.clone(), folder);
     // All of them end with the proxy; when it is stuck the first one does not wait for that.
     let outcome = tokio::select! {
         biased;

@@ -136,6 +136,13 @@ async fn contend(world: &World, serving: &Serving) {
         .await
         .unwrap();
     let mut lease = world.lease();
+    // The look that was taken for it is written: what comes now is the run's.
+    soon("the run is there", || {
+        let runs = world.report()["runs"].clone();
+        runs.as_array()
+            .is_some_and(|runs| runs.iter().any(|run| run["kind"] == "lease"))
+    })
+    .await;
     let waiting = connect(serving, "compaction").await;
     let waiting = tokio::spawn(async move { waiting.batch_execute("SELECT 'later'").await });
     let evaluation = connect(serving, "ragchecker").await;
@@ -179,7 +186,7 @@ fn is_told(run: &Value) {
     assert_eq!(beside["lane"], "compaction");
     let share = beside["held_s"].as_f64().unwrap() / run["seconds"].as_f64().unwrap();
     assert!(
-        (0.5..1.1).contains(&share),
+        (0.2..1.2).contains(&share),
         "held back all the time: {share}"
     );
     let locks = run["delays"].as_array().unwrap().iter();

@@ -100,6 +100,11 @@ const PINNED: &[Column] = columns! {
     int id, text user, text database, text application_name, text lane, text reasons,
     big pinned_s, text state, int remote_pid,
 };
+const RUNS: &[Column] = columns! {
+    text lane, text run, text kind, text began, text ended, big seconds, text end,
+    big transactions, text against_quiet, big delayed_ms, big held_back_ms, text verdict,
+    text sentence,
+};
 const BASELINES: &[Column] = columns! {
     text lane, text objective, text statements, text shape, big samples, big p50_us, big p95_us,
     big p99_us,
@@ -145,5 +150,6 @@ pub(in crate::console) fn columns(show: Show) -> &'static [Column] {
             columns! { big number, text time, text event, text lane, text detail, big untold }
         }
         Show::Baselines => BASELINES,
+        Show::Runs => RUNS,
     }
 }

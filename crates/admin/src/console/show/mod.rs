@@ -15,7 +15,9 @@ use std::time::SystemTime;
 use pglanes_config::Config;
 use pglanes_proxy::view::{ServerView, SessionView};
 use pglanes_proxy::{Handle, View};
+use tokio::sync::mpsc;
 
+use super::Operation;
 use super::averages::Averages;
 use super::command::Show;
 use super::table::Row;
@@ -29,12 +31,15 @@ pub(super) enum NoAnswer {
     Ended,
     /// It is not for anybody, and why.
     Refused(&'static str),
+    /// It could not be had, and why.
+    Failed(String),
 }
 
 /// Where rows come from.
 pub(super) struct Source<'s> {
     pub(super) handle: &'s Handle,
     pub(super) averages: &'s Averages,
+    pub(super) operations: &'s mpsc::Sender<Operation>,
     pub(super) now: SystemTime,
 }
 
@@ -68,6 +73,7 @@ impl Source<'_> {
             Show::Events => whole(own::events(self.handle)),
             Show::Aliases => whole(own::aliases(self.handle).await?),
             Show::Leases => whole(own::leases(self.handle).await?),
+            Show::Runs => whole(own::runs(self.operations).await?),
             Show::Baselines => {
                 let config = self.handle.config().await.ok_or(NoAnswer::Ended)?;
                 let learned = self.handle.baselines().await.ok_or(NoAnswer::Ended)?;

@@ -1,15 +1,20 @@
 //! The rows of our own SHOWs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use pglanes_config::{Config, Objective};
 use pglanes_lanes::{LaneId, Mode};
 use pglanes_proxy::events::{Event, Events};
 use pglanes_proxy::{Baselines, Handle, Metrics};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{NoAnswer, World};
+use crate::console::Operation;
 use crate::console::table::{Row, milliseconds, moment, row, seconds};
 
+/// How long the history may take to be read: it has bounds, and disks have none.
+const READING: Duration = Duration::from_secs(30);
 /// Events that are shown: the last ones.
 const SHOWN_EVENTS: u64 = 500;
 
@@ -181,6 +186,39 @@ pub(super) async fn leases(handle: &Handle) -> Result<Vec<Row>, NoAnswer> {
             seconds(lease.time_to_live),
             seconds(lease.held),
             seconds(lease.expires_in),
+        ]
+    });
+    Ok(rows.collect())
+}
+
+/// The evaluation runs of the last day, out of the history.
+pub(super) async fn runs(operations: &mpsc::Sender<Operation>) -> Result<Vec<Row>, NoAnswer> {
+    let (reply, report) = oneshot::channel();
+    let asked = operations.send(Operation::Runs(reply)).await;
+    asked.map_err(|_| NoAnswer::Ended)?;
+    let report = tokio::time::timeout(READING, report).await;
+    let report = report.map_err(|_| NoAnswer::Failed("the history is not read yet".to_owned()))?;
+    let report = report.map_err(|_| NoAnswer::Ended)?;
+    let report = report.map_err(NoAnswer::Failed)?;
+    let whole_ms = |seconds: f64| (seconds * 1e3).max(0.0).round() as u64;
+    let rows = report.runs.into_iter().map(|run| {
+        let delays = run.delays.iter().filter(|delay| delay.by.is_some());
+        let delayed: f64 = delays.map(|delay| delay.seconds).sum();
+        let held: f64 = run.beside.iter().map(|other| other.held_s).sum();
+        row![
+            run.lane,
+            run.name,
+            run.kind.word(),
+            run.began,
+            run.ended,
+            run.seconds.round() as u64,
+            run.end.word(),
+            run.latency.count,
+            run.ratio.map(|ratio| format!("{ratio:.2}x")),
+            whole_ms(delayed),
+            whole_ms(held),
+            run.verdict.word.word(),
+            run.verdict.sentence,
         ]
     });
     Ok(rows.collect())

@@ -26,7 +26,7 @@ pub(super) fn delays(out: &mut String, run: &Run) {
                 out,
                 "<i class=\"{}\" style=\"width:{share:.2}%\" title=\"{}\"></i>",
                 classes(run, delay),
-                escaped(&words(run, delay)),
+                escaped(&delay.words(&run.lane)),
             );
         }
         out.push_str("</div><ul class=\"legend\">");
@@ -36,7 +36,7 @@ pub(super) fn delays(out: &mut String, run: &Run) {
                 "<li><i class=\"key {}\"></i><b>{}</b> {}</li>",
                 classes(run, delay),
                 seconds(delay.seconds),
-                escaped(&words(run, delay)),
+                escaped(&delay.words(&run.lane)),
             );
         }
         out.push_str("</ul>");
@@ -48,15 +48,6 @@ pub(super) fn delays(out: &mut String, run: &Run) {
         );
     }
     out.push_str("</section>\n");
-}
-
-fn words(run: &Run, delay: &Delay) -> String {
-    let cause = delay.cause.words();
-    match &delay.by {
-        Some(by) if *by == run.lane => format!("{cause}, by its own limit"),
-        Some(by) => format!("{cause}, because of {by}"),
-        None => cause.to_owned(),
-    }
 }
 
 /// Its lane's colour, and a pattern for what was waited for.

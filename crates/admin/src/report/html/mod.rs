@@ -48,10 +48,12 @@ pub fn page(report: &Report) -> String {
 fn head(out: &mut String, report: &Report) {
     let disturbed = of_word(report, Word::Disturbed);
     let undisturbed = of_word(report, Word::Undisturbed);
+    let slower = of_word(report, Word::Slower);
     let unknown = of_word(report, Word::Unknown);
     let parts = [
         (undisturbed, "undisturbed", "good"),
         (disturbed, "disturbed", "bad"),
+        (slower, "slower, but not disturbed by a lane", "slow"),
         (unknown, "of which too little is known", "soft"),
     ];
     let parts = parts.iter().filter(|(count, ..)| *count > 0);
@@ -83,7 +85,7 @@ fn overview(out: &mut String, report: &Report) {
         return;
     }
     out.push_str(
-        "<section class=\"card\"><h2>All runs</h2><div class=\"scroll\"><table><thead><tr><th>began (UTC)</th><th>lane</th>\
+        "<section class=\"card\"><h2>All runs</h2><div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th>began (UTC)</th><th>lane</th>\
          <th>run</th><th class=\"n\">took</th><th class=\"n\">transactions</th><th class=\"n\">against quiet</th><th></th></tr>\
          </thead><tbody>\n",
     );
@@ -108,6 +110,7 @@ fn pill(word: Word) -> &'static str {
     match word {
         Word::Undisturbed => "<span class=\"pill good\">undisturbed</span>",
         Word::Disturbed => "<span class=\"pill bad\">disturbed</span>",
+        Word::Slower => "<span class=\"pill slow\">slower</span>",
         Word::Unknown => "<span class=\"pill\">unknown</span>",
     }
 }
@@ -121,6 +124,7 @@ fn article(out: &mut String, run: &Run, number: usize) {
     let class = match run.verdict.word {
         Word::Undisturbed => "good",
         Word::Disturbed => "bad",
+        Word::Slower => "slow",
         Word::Unknown => "soft",
     };
     let _ = write!(
@@ -138,8 +142,8 @@ fn article(out: &mut String, run: &Run, number: usize) {
     plot::course(out, run);
     bar::delays(out, run);
     out.push_str("<div class=\"tables\">\n");
-    figures(out, run);
     beside(out, run);
+    figures(out, run);
     held_back(out, run);
     happenings(out, run);
     out.push_str("</div></article>\n");
@@ -187,7 +191,7 @@ fn tiles(out: &mut String, run: &Run) {
 
 fn figures(out: &mut String, run: &Run) {
     out.push_str(
-        "<section><h3>Latency</h3><div class=\"scroll\"><table><thead><tr><th></th><th class=\"n\">mean</th><th class=\"n\">p50</th>\
+        "<section><h3>Latency</h3><div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th></th><th class=\"n\">mean</th><th class=\"n\">p50</th>\
          <th class=\"n\">p95</th><th class=\"n\">p99</th><th class=\"n\">of</th></tr></thead><tbody>",
     );
     let rows = [
@@ -226,7 +230,7 @@ fn beside(out: &mut String, run: &Run) {
         return;
     }
     out.push_str(
-        "<section><h3>What the others did meanwhile</h3><div class=\"scroll\"><table><thead><tr><th>lane</th>\
+        "<section class=\"wide\"><h3>What the others did meanwhile</h3><div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th>lane</th>\
          <th class=\"n\">transactions</th><th class=\"n\">a second</th><th class=\"n\">slots</th><th class=\"n\">CPU</th>\
          <th class=\"n\">held back</th><th class=\"n\">cancelled</th><th class=\"n\">refused</th></tr></thead><tbody>",
     );
@@ -257,7 +261,7 @@ fn held_back(out: &mut String, run: &Run) {
     for held in &run.held_back {
         let _ = write!(
             out,
-            "<li><b>{}</b> <span class=\"soft\">{}</span><br>{}; kept {} waiting; cancelled {}</li>",
+            "<li><b>{}</b> <span class=\"soft\">{}</span><br>active {}; kept {} waiting; cancelled {}</li>",
             escaped(&held.by),
             escaped(&held.lanes.join(", ")),
             times(held.times),

@@ -9,16 +9,18 @@ use super::escaped;
 
 /// Of the drawing, in its own units; it is scaled to the page.
 const WIDTH: f64 = 960.0;
-const LEFT: f64 = 64.0;
+const LEFT: f64 = 88.0;
 const RIGHT: f64 = 12.0;
 /// Heights of the parts.
 const LATENCY: f64 = 180.0;
 const WORK: f64 = 110.0;
 const STRIP: f64 = 18.0;
 /// Above each part, for its title.
-const TITLE: f64 = 30.0;
+const TITLE: f64 = 38.0;
 /// Lanes that have a colour of their own; the others share the last.
 const COLOURS: usize = 6;
+/// Letters of a lane's name beside its strip; the table has it whole.
+const LETTERS: usize = 12;
 /// Latency beyond so many times the usual one is drawn at the upper edge.
 const CUT: f64 = 1.5;
 
@@ -67,7 +69,7 @@ pub(super) fn course(out: &mut String, run: &Run) {
     // Writing to a String cannot fail, here and below.
     let _ = write!(
         out,
-        "<figure><div class=\"scroll\"><svg viewBox=\"0 0 {WIDTH} {:.0}\" role=\"img\" aria-label=\"{}\">",
+        "<figure><div class=\"scroll\" tabindex=\"0\"><svg viewBox=\"0 0 {WIDTH} {:.0}\" role=\"img\" aria-label=\"{}\">",
         bottom + 26.0,
         escaped(&label)
     );
@@ -158,12 +160,13 @@ fn latency(out: &mut String, run: &Run, scale: &Scale) {
             out,
             "<rect class=\"room\" x=\"{from}\" y=\"{limit:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>\
              <line class=\"quiet\" x1=\"{from}\" y1=\"{y:.1}\" x2=\"{to}\" y2=\"{y:.1}\"/>\
-             <text class=\"l\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">in quiet {}</text>",
+             <text class=\"l\" x=\"{to}\" y=\"{:.1}\" text-anchor=\"end\"><tspan class=\"q\">- - -</tspan> in quiet {}; shaded: \
+             what is allowed, {:.2}x</text>",
             to - from,
             y - limit,
-            to - 4.0,
-            (y + 13.0).min(scale.top + scale.height - 3.0),
+            scale.top - 10.0,
             micros(quiet * 1e3),
+            run.allowed,
         );
     }
     let p95 = path(run, scale, |point| point.p95_ms);
@@ -201,7 +204,7 @@ fn path(run: &Run, scale: &Scale, value: impl Fn(&Point) -> Option<f64>) -> Stri
 
 fn work(out: &mut String, run: &Run, scale: &Scale) {
     title(out, scale.top, "beside it: slots at work, by lane");
-    axis(out, scale, |slots| format!("{slots:.0}"));
+    axis(out, scale, |slots| format!("{slots:.1}"));
     for point in &run.timeline {
         let (from, to) = (scale.x(point.at), scale.x(point.at + point.lasts));
         let mut below = 0.0;
@@ -224,7 +227,7 @@ fn work(out: &mut String, run: &Run, scale: &Scale) {
     let lanes: Vec<(usize, &Beside)> = ordered(run).take(COLOURS).collect();
     for (place, other) in lanes.into_iter().rev() {
         x -= other.lane.chars().count() as f64 * 7.0 + 24.0;
-        let y = scale.top - 19.0;
+        let y = scale.top - 20.0;
         let _ = write!(
             out,
             "<rect class=\"c{place}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"11\" height=\"11\" rx=\"2\"/>\
@@ -266,7 +269,10 @@ fn strip(
     share: impl Fn(&Point) -> f64,
 ) {
     let (top, height) = (scale.top + 2.0, STRIP - 5.0);
-    // Long names are cut by the drawing's edge; the table has them whole.
+    let short: String = match name.chars().count() {
+        0..=LETTERS => name.to_owned(),
+        _ => name.chars().take(LETTERS - 1).chain(['\u{2026}']).collect(),
+    };
     let _ = write!(
         out,
         "<rect class=\"ground\" x=\"{LEFT}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{height:.1}\"/>\
@@ -274,7 +280,7 @@ fn strip(
         WIDTH - LEFT - RIGHT,
         LEFT - 6.0,
         top + height - 2.0,
-        escaped(name)
+        escaped(&short)
     );
     for point in &run.timeline {
         let share = share(point);
