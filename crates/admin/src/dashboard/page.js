@@ -14,10 +14,14 @@ function element(name, text, className) {
   return made;
 }
 
+function count(number, what) {
+  return `${number} ${what}${number === 1 ? "" : "s"}`;
+}
+
 function duration(seconds) {
   if (seconds === null || seconds === undefined || !isFinite(seconds)) return "–";
   if (seconds < 0.001) return `${Math.round(seconds * 1e6)} µs`;
-  if (seconds < 1) return `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms`;
+  if (seconds < 0.9995) return `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms`;
   return seconds < 100 ? `${seconds.toFixed(1)} s` : `${Math.round(seconds / 60)} min`;
 }
 
@@ -82,7 +86,7 @@ function verdict(state, name) {
   if (!lane) return ["wait", "There are no lanes."];
   const blocked = blockedNow(state, name);
   if (blocked.length) return ["bad", `${name} waits for locks of ${blocked.map((one) => one.blocker).join(", ")}.`];
-  if (lane.waiting > 0 && lane.oldest_wait_s > 0.05) return ["wait", `${name} waits for slots: ${lane.waiting} transactions, the oldest ${duration(lane.oldest_wait_s)}.`];
+  if (lane.waiting > 0 && lane.oldest_wait_s > 0.05) return ["wait", `${name} waits for slots: ${count(lane.waiting, "transaction")}, the oldest ${duration(lane.oldest_wait_s)}.`];
   const objective = state.objectives.find((one) => one.lane === name);
   const worst = objective && objective.ratios.find((one) => one.ratio !== null && one.ratio > one.target);
   const active = rate(name, "transactions") > 0 || lane.busy > 0;
@@ -124,6 +128,7 @@ function drawTrace(name) {
   const known = points.filter((value) => value !== null);
   const svg = $("trace"), namespace = "http://www.w3.org/2000/svg";
   for (const old of [...svg.querySelectorAll("path, line")]) old.remove();
+  svg.toggleAttribute("hidden", !known.length);
   if (!known.length) { $("trace-legend").textContent = "No transaction of it has ended yet."; return; }
   const most = Math.max(...known) * 1.1;
   const sorted = [...known].sort((a, b) => a - b), middle = sorted[sorted.length >> 1];
@@ -167,17 +172,17 @@ function drawLanes(state) {
   redraw($("lanes"), state.lanes.map((lane) => {
     const row = element("div", undefined, "lane"), head = element("div"), figures = element("div", undefined, "figures");
     head.append(element("h3", lane.name));
-    const notes = [`${lane.sessions} sessions`];
+    const notes = [count(lane.sessions, "session")];
     if (lane.paused) notes.push("paused");
     if (lane.mode !== "enforce") notes.push(`mode: ${lane.mode}`);
-    if (lane.leases) notes.push(`${lane.leases} leases`);
+    if (lane.leases) notes.push(count(lane.leases, "lease"));
     for (const [reason, count] of Object.entries(lane.pinned)) notes.push(`${count} pinned: ${reason}`);
     head.append(element("small", notes.join(" · ")));
     const speed = rate(lane.name, "transactions");
     figures.append(element("div", `${speed === null ? "–" : speed.toFixed(speed < 10 ? 1 : 0)}/s · p95 ${duration(percentile(lane.name, 0.95))}`));
     if (lane.waiting) figures.append(element("div", `${lane.waiting} waiting, ${duration(lane.oldest_wait_s)}`, "queue"));
-    if (lane.throttled_by.length) figures.append(element("small", `held back: ${lane.throttled_by.join("; ")}`));
-    if (lane.rejected) figures.append(element("small", ` ${lane.rejected} turned away`));
+    if (lane.throttled_by.length) figures.append(element("div", `held back: ${lane.throttled_by.join("; ")}`, "legend"));
+    if (lane.rejected) figures.append(element("div", `${lane.rejected} turned away`, "legend"));
     const verb = lane.paused ? "resume" : "pause";
     const button = act(verb === "pause" ? "Pause" : "Resume", `/lanes/${encodeURIComponent(lane.name)}/${verb}`, `${verb} ${lane.name}`);
     button.classList.add("acting");
@@ -269,11 +274,12 @@ function drawRound(state) {
 }
 
 function drawEvents(state) {
-  if (drawEvents.last === (state.events[0] && state.events[0].number)) return;
-  drawEvents.last = state.events[0] && state.events[0].number;
+  const latest = state.events[0], shape = latest && `${latest.number} ${latest.times}`;
+  if (drawEvents.last === shape) return;
+  drawEvents.last = shape;
   const rows = state.events.map((event) => {
     const row = element("tr");
-    row.append(element("td", new Date(event.at).toLocaleTimeString()), element("td", event.kind.replaceAll("_", " ")), element("td", event.lane || ""), element("td", event.detail));
+    row.append(element("td", new Date(event.at).toLocaleTimeString()), element("td", event.kind.replaceAll("_", " ")), element("td", event.lane || ""), element("td", event.times > 1 ? `${event.detail} (${event.times} times)` : event.detail));
     return row;
   });
   $("events").replaceChildren(...rows);

@@ -193,16 +193,26 @@ async fn clients(source: &Source) -> Vec<Value> {
 fn events(source: &Source) -> Vec<Value> {
     let events = source.handle.events();
     let page = events.since(events.last().saturating_sub(MOST_EVENTS));
-    let shown = page.events.iter().rev().map(|event| {
-        json!({
+    let mut shown: Vec<Value> = Vec::new();
+    for event in page.events.iter().rev() {
+        let (kind, lane, detail) = (event.kind.label(), event.kind.lane(), event.kind.detail());
+        // The same again and again is told once, with its number.
+        if let Some(last) = shown.last_mut()
+            && (last["kind"] == kind && last["detail"] == detail && last["lane"] == json!(lane))
+        {
+            last["times"] = json!(last["times"].as_u64().unwrap_or(1) + 1);
+            continue;
+        }
+        shown.push(json!({
             "number": event.number,
             "at": milliseconds(event.at),
-            "kind": event.kind.label(),
-            "lane": event.kind.lane(),
-            "detail": event.kind.detail(),
-        })
-    });
-    shown.collect()
+            "kind": kind,
+            "lane": lane,
+            "detail": detail,
+            "times": 1,
+        }));
+    }
+    shown
 }
 
 fn mode(mode: Mode) -> &'static str {

@@ -116,11 +116,13 @@ fn of_lane(found: &mut Findings, before: &VecDeque<Sample>, now: &Sample, lane: 
             format!("transactions of {name} wait {waits:.1} s for a slot (p95 of five minutes)")
         });
     }
-    let full = lane.effective > 0 && lane.in_use >= lane.effective && lane.waiting > 0;
+    let full =
+        !lane.held_back && lane.effective > 0 && lane.in_use >= lane.effective && lane.waiting > 0;
     found.holds("LaneSaturated", full, name, || {
+        let waiting = counted(lane.waiting as u64, "transaction");
         format!(
-            "{name} uses all of its {} slots, and {} transactions wait",
-            lane.effective, lane.waiting
+            "{name} uses all of its {} slots; waiting: {waiting}",
+            lane.effective
         )
     });
     let grown = |window, of: fn(&Lane) -> u64| {
@@ -129,7 +131,8 @@ fn of_lane(found: &mut Findings, before: &VecDeque<Sample>, now: &Sample, lane: 
     };
     let turned_away = grown(FIVE_MINUTES, |lane| lane.turned_away);
     found.above("TransactionsTurnedAway", turned_away as f64, name, || {
-        format!("{name} turned {turned_away} transactions away within five minutes")
+        let turned_away = counted(turned_away, "transaction");
+        format!("{name} turned away {turned_away} within five minutes")
     });
     let expired = grown(TEN_MINUTES, |lane| lane.leases_expired);
     found.above("LeaseExpired", expired as f64, name, || {
@@ -148,8 +151,15 @@ fn of_lane(found: &mut Findings, before: &VecDeque<Sample>, now: &Sample, lane: 
         },
     );
     found.above("PinnedTooLong", pinned, name, || {
-        format!("{pinned} sessions of {name} keep their server connection")
+        let sessions = counted(lane.pinned.unsigned_abs(), "pinned session");
+        format!("{sessions} of {name}: each keeps a server connection")
     });
+}
+
+/// A number of things, in words.
+fn counted(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 /// Who holds something, or goes round the lanes.
@@ -315,6 +325,11 @@ mod tests {
             now.lanes[1].in_use = 4;
             now.lanes[1].waiting = 1;
         });
+        check(&[], |now| {
+            now.lanes[1].in_use = 4;
+            now.lanes[1].waiting = 1;
+            now.lanes[1].held_back = true;
+        });
         check(&["TransactionsTurnedAway"], |now| {
             now.lanes[1].turned_away = 1
         });
@@ -357,12 +372,16 @@ mod tests {
                 .map(|warning| (warning.fires(), warning.shown_for.as_secs()))
         };
         assert_eq!(look(0, 1.0), None);
-        assert_eq!(look(10, 2.0), Some((false, 0)));
+        // Not at once, and then with a word of warning.
+        assert_eq!(look(10, 2.0), None);
+        assert_eq!(look(39, 2.0), None);
+        assert_eq!(look(40, 2.0), Some((false, 30)));
         assert_eq!(look(69, 2.0), Some((false, 59)));
         assert_eq!(look(70, 2.0), Some((true, 60)));
         // It begins anew once it was gone.
         assert_eq!(look(71, 1.0), None);
-        assert_eq!(look(72, 2.0), Some((false, 0)));
+        assert_eq!(look(72, 2.0), None);
+        assert_eq!(look(102, 2.0), Some((false, 30)));
     }
 
     #[test]
@@ -373,7 +392,8 @@ mod tests {
             now.lanes[1].turned_away = turned_away;
             watch.look(now).len()
         };
-        assert_eq!((look(0, 0), look(5, 1)), (0, 1));
+        // At the first look, too: what was counted was counted since the start.
+        assert_eq!((look(3, 1), look(5, 1)), (1, 1));
         let told: Vec<usize> = (1..100).map(|step| look(step * 10, 1)).collect();
         assert_eq!(told[28], 1);
         assert_eq!(told[40], 0);

@@ -5,7 +5,8 @@
 //! - `sample`: the state at one moment
 //! - `judge`: which signs show in it, held against the samples before
 //!
-//! A sign that shows is told at once as one that is watched, and as a warning when it has shown for as long as its alert asks.
+//! A sign is told as one that is watched when it has shown for half as long as its alert asks, and as a warning when it has
+//! shown for as long.
 
 mod judge;
 mod sample;
@@ -47,6 +48,11 @@ impl Warning {
     fn fires(&self) -> bool {
         self.shown_for >= self.sign.holds
     }
+
+    /// It has shown for half as long.
+    fn is_worth_telling(&self) -> bool {
+        self.shown_for * 2 >= self.sign.holds
+    }
 }
 
 /// What was seen so far. A sample of a lane is some two hundred bytes.
@@ -59,6 +65,10 @@ struct Watch {
 
 impl Watch {
     fn look(&mut self, now: Sample) -> Vec<Warning> {
+        if self.samples.is_empty() {
+            // All counts began at zero, and so did the time.
+            self.samples.push_back(now.at_the_start());
+        }
         let mut warnings = Vec::new();
         let mut since = BTreeMap::new();
         for found in findings(&self.samples, &now) {
@@ -73,6 +83,8 @@ impl Watch {
             });
         }
         self.since = since;
+        // What shows only for a moment is nobody's trouble yet.
+        warnings.retain(Warning::is_worth_telling);
         warnings.sort_by_key(|warning| (!warning.fires(), warning.sign.severity));
         warnings.truncate(MOST_WARNINGS);
         let last = self.samples.back().map(|sample| sample.at);

@@ -116,6 +116,18 @@ impl Sample {
         }
     }
 
+    /// Nothing has happened yet in these lanes.
+    pub(super) fn at_the_start(&self) -> Self {
+        let lanes = self.lanes.iter().map(|lane| Lane {
+            name: lane.name.clone(),
+            ..Lane::default()
+        });
+        Self {
+            lanes: lanes.collect(),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn lane(&self, name: &str) -> Option<&Lane> {
         self.lanes.iter().find(|lane| lane.name == name)
     }

@@ -16,6 +16,8 @@ const STACKED_FROM: u16 = 18;
 const MOST_PLAIN_ROWS: usize = 20;
 /// Warnings above the panes.
 const MOST_WARNINGS: usize = 4;
+/// Seconds that are worth a line.
+const SHORTEST_TRACE: usize = 5;
 /// A pane's frame and the head of its table.
 const AROUND: u16 = 3;
 
@@ -181,9 +183,10 @@ fn protected(app: &App, now: &State, lane: &Lane, width: u16) -> String {
         says.push_str(&format!(" · {}", objective.phase));
     }
     let room = usize::from(width).saturating_sub(says.chars().count() + 2);
-    if room >= 10 {
+    let trace = app.history.trace(&lane.name, 0.95);
+    if room >= 10 && trace.len() >= SHORTEST_TRACE {
         says.push_str("  ");
-        says.push_str(&line(&app.history.trace(&lane.name, 0.95), room.min(60)));
+        says.push_str(&line(&trace, room.min(60)));
     }
     says
 }
@@ -321,12 +324,14 @@ fn noted(lane: &Lane) -> String {
         notes.push(format!("mode: {}", lane.mode));
     }
     if lane.leases > 0 {
-        notes.push(format!("{} leases", lane.leases));
+        notes.push(format!("leases: {}", lane.leases));
     }
     let pinned = lane.pinned.iter();
     notes.extend(pinned.map(|(reason, count)| format!("{count} pinned: {reason}")));
-    if lane.sessions > 0 {
-        notes.push(format!("{} sessions", lane.sessions));
+    match lane.sessions {
+        0 => {}
+        1 => notes.push("1 session".to_owned()),
+        sessions => notes.push(format!("{sessions} sessions")),
     }
     notes.join(" · ")
 }
@@ -372,7 +377,7 @@ fn yields(app: &App) -> Content<'_> {
     });
     let widths = vec![Constraint::Length(10), Constraint::Fill(1)];
     (
-        Row::new(["", ""]),
+        Row::new(["now", "what"]),
         widths,
         throttles.chain(objectives).chain(direct).collect(),
     )
@@ -412,6 +417,14 @@ fn sessions(app: &App, width: u16) -> Content<'_> {
     (Row::new(head), widths, rows.collect())
 }
 
+/// An age without parts of a second.
+fn rounded(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 100.0 => format!("{seconds:.0} s"),
+        seconds => duration(Some(seconds)),
+    }
+}
+
 fn events(app: &App, width: u16) -> Content<'_> {
     let Some(now) = app.history.now() else {
         return (Row::default(), Vec::new(), Vec::new());
@@ -420,13 +433,16 @@ fn events(app: &App, width: u16) -> Content<'_> {
     let rows = now.events.iter().map(|event| {
         let age = now.at.saturating_sub(event.at) as f64 / 1000.0;
         let mut cells = vec![
-            format!("{} ago", duration(Some(age.round()))),
+            format!("{} ago", rounded(age)),
             event.kind.replace('_', " "),
         ];
         if wide {
             cells.push(event.lane.clone().unwrap_or_default());
         }
-        cells.push(event.detail.clone());
+        cells.push(match event.times {
+            0 | 1 => event.detail.clone(),
+            times => format!("{} ({times} times)", event.detail),
+        });
         Row::new(cells)
     });
     let mut head = vec!["when", "event", "what"];

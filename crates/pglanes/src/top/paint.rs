@@ -80,7 +80,7 @@ pub(super) fn duration(seconds: Option<f64>) -> String {
         None => "-".to_owned(),
         Some(seconds) if seconds < 0.001 => format!("{:.0} µs", seconds * 1e6),
         Some(seconds) if seconds < 0.01 => format!("{:.1} ms", seconds * 1e3),
-        Some(seconds) if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
+        Some(seconds) if seconds < 0.9995 => format!("{:.0} ms", seconds * 1e3),
         Some(seconds) if seconds < 100.0 => format!("{seconds:.1} s"),
         Some(seconds) if seconds < 6000.0 => format!("{:.0} min", seconds / 60.0),
         Some(seconds) => format!("{:.0} h", seconds / 3600.0),

@@ -140,6 +140,7 @@ pub(super) struct Happening {
     pub(super) kind: String,
     pub(super) lane: Option<String>,
     pub(super) detail: String,
+    pub(super) times: u64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
