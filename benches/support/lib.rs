@@ -5,3 +5,4 @@ pub mod contention;
 pub mod objective;
 pub mod pgbouncer;
 pub mod process;
+pub mod what_if;

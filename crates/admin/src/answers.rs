@@ -15,6 +15,7 @@ use crate::access::Access;
 use crate::dashboard;
 use crate::leases;
 use crate::metrics;
+use crate::recording;
 use crate::warnings::Warnings;
 use crate::{Reachability, Status};
 
@@ -31,6 +32,7 @@ pglanes: a PostgreSQL connection proxy that isolates workloads
 /readyz   200 while clients can be served; else 503 and why
 /state    what the dashboard shows, as JSON; /stream the same every second
 /sessions/ID/cancel, /lanes/NAME/pause and /resume: POST does it (with the token)
+/recording  what runs, a line as each transaction ends, for as long as it is read (with the token)
 /leases   who says that a lane is in use; POST takes one, PUT /leases/ID renews it, DELETE ends it (with the token)
 ";
 
@@ -88,6 +90,7 @@ pub(crate) fn router(source: Source) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/recording", get(recording::record))
         .route("/leases", get(leases::list).post(leases::take))
         .route("/leases/{id}", put(leases::renew).delete(leases::end))
         .layer(DefaultBodyLimit::max(MAXIMUM_BODY))

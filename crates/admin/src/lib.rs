@@ -19,6 +19,7 @@ mod console;
 mod dashboard;
 mod leases;
 pub mod metrics;
+pub mod recording;
 pub mod report;
 mod server;
 mod status;

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::Status;
 use crate::access::Access;
 use crate::answers::{self, Source};
+use crate::recording::Stay;
 
 /// Connections held at once. A scraper needs one; further ones wait in the kernel's queue.
 pub const MAXIMUM_CONNECTIONS: usize = 32;
@@ -25,6 +26,8 @@ pub const MAXIMUM_CONNECTIONS: usize = 32;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection lives, whatever it does: somebody who reads slowly gives its place back.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(120);
+/// How long a connection lives on which somebody records what runs.
+const LONGEST_RECORDING: Duration = Duration::from_secs(24 * 60 * 60);
 /// What a request's header may take, in bytes.
 const MAXIMUM_HEADER: usize = 16 * 1024;
 /// What a request may have of headers.
@@ -95,13 +98,20 @@ async fn accept_all(listener: TcpListener, router: Router) -> Infallible {
 }
 
 async fn answer_one(stream: TcpStream, router: Router) {
+    let stay = Stay::default();
+    let router = router.layer(Extension(stay.clone()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAXIMUM_HEADER)
         .max_headers(MAXIMUM_HEADERS)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    match tokio::time::timeout(CONNECTION_LIFETIME, connection).await {
+    tokio::pin!(connection);
+    let mut ended = tokio::time::timeout(CONNECTION_LIFETIME, connection.as_mut()).await;
+    if ended.is_err() && stay.is_asked() {
+        ended = tokio::time::timeout(LONGEST_RECORDING, connection).await;
+    }
+    match ended {
         Ok(Ok(())) | Err(_) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a connection for metrics ended early"),
     }

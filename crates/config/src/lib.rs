@@ -81,7 +81,7 @@ pub use tls::{
     BindChannel, ClientCertificates, ClientIdentity, ListenTls, LoadedListenTls, LoadedUpstreamTls,
     Negotiation, Roots, TlsDemand, TlsError, TlsMode, UpstreamTls, common_name,
 };
-pub use units::shown_duration;
+pub use units::{duration as read_duration, shown_duration};
 pub use url::ConnectionUrl;
 pub use userlist::{MAXIMUM_LISTED_USERS, MAXIMUM_USERLIST_BYTES, Userlist};
 pub use yaml::MAXIMUM_FILE_BYTES;

@@ -8,8 +8,11 @@ use std::time::Duration;
 /// The longest duration that is accepted: a year. Beyond it a timeout means `off`.
 const MAXIMUM_DURATION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// `500ms`, `60s`, `2m`, `1h`, `1d`, or `0`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+/// Reads `500ms`, `60s`, `2m`, `1h`, `1d`, or `0`.
+///
+/// # Errors
+/// What would be right.
+pub fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }

@@ -4,6 +4,7 @@
 //! scheduler does with waits and slots, and the same seed gives the same run to the last decision.
 
 pub mod contended;
+pub mod replay;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// How long a question may take, connecting included.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CLOSE_TO_NOW: Duration = Duration::from_secs(5);
 /// The longest answer that is read, in bytes.
 const MAXIMUM_ANSWER: u64 = 1024 * 1024;
 
@@ -65,16 +65,16 @@ pub(crate) async fn ask(
         stream.take(MAXIMUM_ANSWER).read_to_end(&mut answer).await?;
         std::io::Result::Ok(answer)
     };
-    let answer = match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
+    let answer = match tokio::time::timeout(CLOSE_TO_NOW, exchange).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => return Err(unreachable(error.to_string())),
-        Err(_) => return Err(unreachable(format!("no answer within {ANSWER_TIMEOUT:?}"))),
+        Err(_) => return Err(unreachable(format!("no answer within {CLOSE_TO_NOW:?}"))),
     };
     parse(&answer).ok_or(AskError::Strange(address))
 }
 
 /// Where an address that is listened on is reached from this machine.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

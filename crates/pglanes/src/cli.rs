@@ -18,6 +18,7 @@ use crate::serve::{self, ServeError};
 use crate::source::Source;
 use crate::top;
 use crate::views;
+use crate::what_if;
 
 /// It failed.
 const FAILED: u8 = 1;
@@ -101,6 +102,24 @@ enum Command {
         #[command(subcommand)]
         command: advise::schema::Command,
     },
+    /// Write down what the running proxy runs, for `pglanes simulate`
+    ///
+    /// Times, lanes and bytes of each transaction; no text of a query, no name of a client.
+    Record {
+        #[command(flatten)]
+        file: File,
+        #[command(flatten)]
+        arguments: what_if::record::Arguments,
+    },
+    /// Say what a recorded time would have been with another lanes.yaml
+    ///
+    /// --config names the file to try.
+    Simulate {
+        #[command(flatten)]
+        file: File,
+        #[command(flatten)]
+        arguments: what_if::simulate::Arguments,
+    },
     /// Write a first lanes.yaml from what the running server shows
     Init(advise::init::Arguments),
 }
@@ -172,6 +191,11 @@ pub fn run() -> ExitCode {
         Command::Schema { file, command } => advise(file, async |config| {
             advise::schema::run(&command, config).await
         }),
+        Command::Record { file, arguments } => advise(file, async |config| {
+            let said = what_if::record::run(&arguments, config).await?;
+            Ok((said, false))
+        }),
+        Command::Simulate { file, arguments } => simulate(file, &arguments),
         Command::Init(arguments) => finish(on_a_runtime(async {
             let said = advise::init::run(&arguments).await?;
             Ok((said, false))
@@ -186,6 +210,17 @@ fn advise(
 ) -> ExitCode {
     match Source::find(file.config).load() {
         Ok(config) => finish(on_a_runtime(work(&config))),
+        Err(mistakes) => fail(MISTAKEN, &mistakes),
+    }
+}
+
+fn simulate(file: File, arguments: &what_if::simulate::Arguments) -> ExitCode {
+    let source = Source::find(file.config);
+    match source.load() {
+        Ok(config) => match what_if::simulate::run(arguments, &config, &source.to_string()) {
+            Ok(text) => say(&text),
+            Err(error) => fail(FAILED, &format_args!("{error:#}")),
+        },
         Err(mistakes) => fail(MISTAKEN, &mistakes),
     }
 }

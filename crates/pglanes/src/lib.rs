@@ -6,6 +6,7 @@
 //! - `advise`: tune, doctor, init and schema, wired to this machine and this server
 //! - `run`: a command in a lane, with a lease; `ask`: what commands ask of the running proxy
 //! - `top`: the dashboard in the terminal
+//! - [`what_if`]: what runs, recorded, and run again with another lanes.yaml
 //! - [`demo`]: the main job, measured
 //! - [`observe`]: the server, looked at past the lanes
 //! - [`state`]: the folder of what outlives a restart, and the token in it
@@ -35,3 +36,4 @@ pub mod source;
 pub mod state;
 mod top;
 pub mod views;
+pub mod what_if;

@@ -28,6 +28,7 @@ mod naming;
 mod observed;
 mod operate;
 mod priority;
+mod recording;
 mod replication;
 mod run;
 mod server;
@@ -57,5 +58,6 @@ pub use observed::{
 };
 pub use operate::{Action, ActionError, Done, Scope};
 pub use priority::Refusal;
+pub use recording::{Entry, MOST_PENDING_ENTRIES, RecordedTransaction, Recording};
 pub use run::{Ending, Handle, MOST_SESSIONS_SHOWN, Proxy, StartError};
 pub use view::View;

@@ -16,3 +16,4 @@ mod serve;
 mod support;
 mod top;
 mod upstream;
+mod what_if;

@@ -57,6 +57,7 @@ use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::observed::Record;
 use crate::priority::Priorities;
+use crate::recording::Recorder;
 use crate::server::{Server, ServerFace};
 use crate::session::Identity;
 use crate::settings::{Interner, Settings};
@@ -151,6 +152,7 @@ pub(crate) struct Hub {
     /// The major version that connections say they are of.
     server_version: RefCell<Option<String>>,
     priorities: Priorities,
+    pub(crate) recorder: Recorder,
     record: RefCell<Record>,
     pub(crate) events: Events,
     /// PostgreSQL was tried: from then on it is up or down.
@@ -217,6 +219,7 @@ impl Hub {
             aliases: RefCell::default(),
             blockers: RefCell::default(),
             names: RandomState::new(),
+            recorder: Recorder::default(),
             record: RefCell::default(),
             events,
             upstream_tried: Cell::new(false),
@@ -257,11 +260,17 @@ impl Hub {
         self.tell(Input::Reload { policy });
         self.prioritise_lanes();
         self.review_supplies();
+        if self.recorder.is_on() {
+            self.record_lanes();
+        }
     }
 
     /// Hands one event to the scheduler and carries out what it decides.
     pub(crate) fn tell(self: &Rc<Self>, input: Input) {
         let now = self.clock.now();
+        if self.recorder.is_on() {
+            self.recorder.see(&input, now);
+        }
         self.scheduler.borrow_mut().handle(now, input);
         self.carry_out();
     }
@@ -271,12 +280,15 @@ impl Hub {
         if !self.live.borrow().options(lane).capped {
             return ClientKey::default();
         }
-        // Zero is nobody.
-        let key = |name: &str| self.names.hash_one(name).max(1);
         ClientKey {
-            user: key(user),
-            application: key(application),
+            user: self.number_of(user),
+            application: self.number_of(application),
         }
+    }
+
+    /// A number for a client's name; zero is nobody.
+    pub(crate) fn number_of(&self, name: &str) -> u64 {
+        self.names.hash_one(name).max(1)
     }
 
     /// The scheduler's view of itself.

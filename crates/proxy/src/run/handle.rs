@@ -16,6 +16,7 @@ use crate::leases::{LeaseAnswer, LeaseCommand};
 use crate::metrics::Metrics;
 use crate::observed::{Attention, Observed};
 use crate::operate::{Action, ActionError, Done, Scope};
+use crate::recording::Recording;
 use crate::view::{AliasView, MOST_LISTED, PoolView, ServerView, SessionView, View};
 
 /// Sessions that are listed at most, over all pages of one question.
@@ -43,6 +44,7 @@ pub(crate) enum Request {
     Act(Action, oneshot::Sender<Result<Done, ActionError>>),
     Reload(Box<Config>, oneshot::Sender<Result<(), String>>),
     ReloadRefused(String),
+    Record(oneshot::Sender<Option<Recording>>),
     Blockers(Vec<i32>),
     Lease(LeaseCommand, oneshot::Sender<LeaseAnswer>),
     Observed(Box<Observed>, oneshot::Sender<Attention>),
@@ -104,6 +106,11 @@ impl Handle {
         let kept = Box::new(kept);
         let done = self.ask(|reply| Request::Restore(kept, reply)).await;
         done.unwrap_or_else(|| Err("the proxy has ended".to_owned()))
+    }
+
+    /// Begins to record what runs; `None` while another recording goes on, or once the proxy has ended.
+    pub async fn record(&self) -> Option<Recording> {
+        self.ask(Request::Record).await.flatten()
     }
 
     /// The configuration in force, with what operators have set since; `None` once the proxy has ended.
@@ -230,6 +237,7 @@ pub(super) fn answer(hub: &Rc<Hub>, request: Request) {
     match request {
         Request::Blockers(backends) => hub.note_blockers(backends),
         Request::View(reply) => drop(reply.send(hub.view())),
+        Request::Record(reply) => drop(reply.send(hub.record())),
         Request::Baselines(reply) => drop(reply.send(hub.baselines())),
         Request::Restore(kept, reply) => {
             let restored = hub.restore_baselines(&kept);

@@ -88,6 +88,9 @@ impl Session {
         server.carry = bytes[at..].to_vec();
         let out = splice.finish();
         self.count_passed(server, out.len());
+        if self.notes.is_some() {
+            self.hand_in_notes();
+        }
         if !out.is_empty() {
             send_or_hold(&mut self.client, context, out, &mut self.outbox)
                 .map_err(|_| Parting::ClientGone)?;

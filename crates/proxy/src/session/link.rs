@@ -46,6 +46,7 @@ impl Session {
             false => server.meter.off(),
         }
         count(&server.face.counts.wait_us, waited.as_micros() as u64);
+        self.take_notes();
         if live.options(self.class.lane).pooling == Pooling::Session {
             self.pin(Reason::SessionPooling);
         }

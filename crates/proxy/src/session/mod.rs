@@ -16,6 +16,7 @@
 //! - `pins`, `left`: session state that keeps the connection, and whether it is still there
 //! - `channels`: LISTEN without a pin
 //! - `refuse`: errors in the proxy's own name
+//! - `notes`: what is noted for a recording
 
 mod ahead;
 mod answers;
@@ -26,6 +27,7 @@ mod lazily;
 mod left;
 mod link;
 mod names;
+mod notes;
 mod orders;
 mod pins;
 mod refuse;
@@ -60,6 +62,7 @@ use crate::settings::Settings;
 use crate::stream::{Stream, poll_flush};
 use channels::SharedChannels;
 use lazily::Block;
+use notes::Notes;
 pub(crate) use pins::{Pins, Reason};
 pub(crate) use refuse::NONE_LEFT;
 use settle::Work;
@@ -165,6 +168,8 @@ pub(crate) struct Session {
     asked_lane: LaneId,
     /// Its turn there: of the transaction that asked last, and once that has ended of the next.
     turn: Turn,
+    /// While what runs is recorded.
+    notes: Option<Box<Notes>>,
     state: State,
 }
 
@@ -213,6 +218,7 @@ impl Session {
             work: Work::default(),
             asked_lane: class.lane,
             turn: Turn::default(),
+            notes: None,
             state: State::Idle,
             hub,
         }

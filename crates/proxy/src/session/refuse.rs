@@ -18,6 +18,9 @@ pub(crate) const NONE_LEFT: &str = "the server connections of this login are gon
 impl Session {
     /// Answers the transaction in the inbox with the reason why it got no slot.
     pub(super) fn refuse(&mut self, lane: LaneId, refusal: &Refusal) -> Step {
+        if self.hub.recorder.is_on() && matches!(refusal, Refusal::Rejected(_)) {
+            self.note_rejection(lane);
+        }
         let live = self.hub.live();
         let name = live.lane_name(lane);
         let mut out = BytesMut::new();

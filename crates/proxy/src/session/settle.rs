@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use pglanes_lanes::Input;
+use pglanes_lanes::{Input, Time};
 use pglanes_wire::error_fields::ErrorFields;
 use pglanes_wire::frame::HEADER;
 use pglanes_wire::message::TransactionStatus;
@@ -186,26 +186,7 @@ impl Session {
             }
             return Progress::Going;
         }
-        if server.meter.is_on() {
-            server.meter.pause(now);
-            if let Some(sample) = server.meter.end(server.face.since.get()) {
-                let lane = server.lane;
-                self.hub.tell(Input::Measured { lane, sample });
-            }
-        }
-        lane.transactions.add(1);
-        let face = &server.face;
-        let took = now.since(face.since.replace(now));
-        lane.transaction_time.record(took);
-        self.turn = self.turn.after(took);
-        count(&face.counts.transactions, 1);
-        count(&face.counts.transaction_us, took.as_micros() as u64);
-        count(&face.transactions, 1);
-        face.prepared.set(server.statements.len() as u32);
-        let deeds = &self.face.deeds;
-        count(&deeds.transactions, 1);
-        let named = self.statements.as_ref().map_or(0, |names| names.len());
-        deeds.prepared.set(named as u32);
+        self.count_transaction(server, now);
         self.work.ended = true;
         if std::mem::take(&mut self.work.forgets_prepared)
             && let Some(names) = &mut self.statements
@@ -233,6 +214,36 @@ impl Session {
             return Progress::Going;
         }
         self.settle(server)
+    }
+
+    /// A transaction is over: it is measured, counted, and noted where that is wanted.
+    fn count_transaction(&mut self, server: &mut Server, now: Time) {
+        let mut class = None;
+        if server.meter.is_on() {
+            server.meter.pause(now);
+            if let Some(sample) = server.meter.end(server.face.since.get()) {
+                class = Some(sample.class);
+                let lane = server.lane;
+                self.hub.tell(Input::Measured { lane, sample });
+            }
+        }
+        let lane = self.hub.metrics.lane(server.lane);
+        lane.transactions.add(1);
+        let face = &server.face;
+        let took = now.since(face.since.replace(now));
+        lane.transaction_time.record(took);
+        self.turn = self.turn.after(took);
+        if self.hub.recorder.is_on() {
+            self.note_end(server.lane, took, now, class);
+        }
+        count(&face.counts.transactions, 1);
+        count(&face.counts.transaction_us, took.as_micros() as u64);
+        count(&face.transactions, 1);
+        face.prepared.set(server.statements.len() as u32);
+        let deeds = &self.face.deeds;
+        count(&deeds.transactions, 1);
+        let named = self.statements.as_ref().map_or(0, |names| names.len());
+        deeds.prepared.set(named as u32);
     }
 
     /// What a transaction did to pins is known: its settings are followed, unless the session keeps its connection.

@@ -1,0 +1,26 @@
+//! How well a what-if predicts: both workloads are recorded through one lanes.yaml, replayed with others, and run with those for
+//! real. Printed are what was predicted, what was measured, and how far apart they are.
+//!
+//! `cargo bench -p pglanes-benches --bench what_if -- --help` names the options.
+
+use clap::Parser;
+use pglanes_benches::what_if::{Arguments, run};
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let report = runtime.block_on(async {
+        tokio::select! {
+            // Dropping the measurement removes what it made.
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                anyhow::bail!("interrupted")
+            }
+            report = run(&arguments) => report,
+        }
+    })?;
+    println!("\n{report}");
+    Ok(())
+}
