@@ -13,6 +13,8 @@ use super::words::{lasting, slower, times};
 const DISTURBING_SHARE: f64 = 0.05;
 /// Less than this is no disturbance, whatever its share.
 const DISTURBING_SECONDS: f64 = 0.1;
+/// The part of all that others delayed it by below which a cause is not told in a sentence.
+const TOLD_SHARE: f64 = 0.01;
 /// Lanes that a sentence names.
 const MOST_NAMED: usize = 2;
 
@@ -161,7 +163,11 @@ fn by_whom(run: &Run, word: Word) -> String {
         (Word::Disturbed, true) => "what delayed it was not measured".to_owned(),
         (Word::Disturbed | Word::Unknown, false) => {
             let mut lanes: Vec<(&str, f64, Vec<String>)> = Vec::new();
-            for (by, seconds, cause) in others {
+            let least = TOLD_SHARE * others.iter().map(|(_, seconds, _)| seconds).sum::<f64>();
+            let told = others
+                .into_iter()
+                .filter(|(_, seconds, _)| *seconds >= least);
+            for (by, seconds, cause) in told {
                 let time = lasting(Duration::from_secs_f64(seconds));
                 let told = format!("{time} {}", cause.words());
                 match lanes.iter_mut().find(|(known, _, _)| *known == by) {

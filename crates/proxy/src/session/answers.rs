@@ -171,7 +171,10 @@ impl Session {
     /// what it knows.
     fn note_parameter(&mut self, server: &mut Server, body: &[u8]) -> Option<BytesMut> {
         let (name, value) = parse_parameter_status(body)?;
-        let clients = (name == APPLICATION_NAME).then(|| self.clients_name(server, value));
+        let clients = match name == APPLICATION_NAME {
+            true => self.without_lane(server, value),
+            false => None,
+        };
         let value = clients.as_deref().unwrap_or(value);
         let mut parameters = (*server.parameters).clone();
         parameters.set(name, value);
@@ -199,10 +202,13 @@ impl Session {
         Some(instead)
     }
 
-    /// The client's name behind one that the server reports: without the lane, where we have put it there.
-    pub(super) fn clients_name(&self, server: &Server, reported: &str) -> String {
+    /// The client's name behind one that the server reports, where we have put the lane there.
+    pub(super) fn without_lane(&self, server: &Server, reported: &str) -> Option<String> {
         let live = self.hub.live();
         let naming = live.naming(server.lane);
+        if naming.is_kept() {
+            return None;
+        }
         let being_set = match server.own.front() {
             Some(OwnQuery::Adjusting { target } | OwnQuery::AdjustingFirst { target, .. }) => {
                 target.get(APPLICATION_NAME)
@@ -216,8 +222,8 @@ impl Session {
             self.told.get(APPLICATION_NAME),
         ];
         let mut names = names.into_iter().flatten();
-        let own = names.find(|name| !naming.is_kept() && naming.shown(name) == reported);
-        own.unwrap_or(reported).to_owned()
+        let own = names.find(|name| naming.shown(name) == reported);
+        own.map(str::to_owned)
     }
 
     /// The client knows this of a parameter from now on.

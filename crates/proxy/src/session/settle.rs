@@ -430,32 +430,40 @@ impl Session {
 
     fn settings_captured(&mut self, server: &mut Server, rows: Vec<(String, String)>) {
         let mut captured = Settings::new(rows);
-        let reported = captured.get(APPLICATION_NAME).map(str::to_owned);
-        let clients = reported
-            .as_deref()
-            .map(|name| self.clients_name(server, name));
-        if let Some(name) = &clients {
-            captured.set(APPLICATION_NAME.to_owned(), name.clone());
-        }
+        let mut own = captured.clone();
+        self.take_off_lane(server, &mut captured, &mut own);
         // A setting of the startup packet that was reset comes back (protocol: those
         // are the session's defaults).
-        let mut own = captured.clone();
         for (name, value) in self.identity.initial.iter() {
             if own.get(name).is_none() {
                 own.set(name.to_owned(), value.to_owned());
             }
-        }
-        let live = self.hub.live();
-        let naming = live.naming(server.lane);
-        if clients.is_some_and(|name| Some(&*naming.shown(&name)) != reported.as_deref()) {
-            // The client's own SET: the lane is put behind it with the next transaction.
-            captured.remove(APPLICATION_NAME);
         }
         let mut interner = self.hub.settings.borrow_mut();
         server.applied = interner.intern(captured);
         let own = interner.intern(own);
         drop(interner);
         self.have_settings(own);
+    }
+
+    /// What is kept of a name, for the connection and for the session, is the client's, without the lane that we have put
+    /// behind it.
+    fn take_off_lane(&self, server: &Server, captured: &mut Settings, own: &mut Settings) {
+        let live = self.hub.live();
+        let naming = live.naming(server.lane);
+        let reported = captured.get(APPLICATION_NAME).filter(|_| !naming.is_kept());
+        let Some(reported) = reported.map(str::to_owned) else {
+            return;
+        };
+        match self.without_lane(server, &reported) {
+            Some(clients) => {
+                captured.set(APPLICATION_NAME.to_owned(), clients.clone());
+                own.set(APPLICATION_NAME.to_owned(), clients);
+            }
+            // The client's own SET: the lane is put behind it with the next transaction.
+            None if naming.shown(&reported) != reported => captured.remove(APPLICATION_NAME),
+            None => {}
+        }
     }
 }
 

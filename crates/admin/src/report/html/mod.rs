@@ -294,7 +294,7 @@ fn foot(out: &mut String) {
     out.push_str(
         "<footer>Delays are in transaction time: ten transactions that each wait a second are ten seconds. Waits for slots are \
          counted by the proxy, waits for a processor by the kernel (Linux, PostgreSQL on the same host; parallel workers not \
-         included), waits for locks are looked at every second. What a run takes in quiet comes from moments in which no other \
+         included), waits for locks are looked at as often as lanes.yaml says (observe.interval). What a run takes in quiet comes from moments in which no other \
          lane worked. Quantiles are as fine as the buckets they are counted in.</footer>\n",
     );
 }
