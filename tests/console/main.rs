@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers fail as the tests do")]
 
 mod actions;
+mod beside;
 mod commands;
 mod login;
 mod show;

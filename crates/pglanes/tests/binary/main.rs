@@ -8,6 +8,7 @@
 mod advise;
 mod baselines;
 mod check;
+mod console;
 mod priority;
 mod report;
 mod run;
