@@ -12,6 +12,8 @@ use std::fmt::Write as _;
 
 use clap::Parser;
 use pglanes_benches::contention::statistics::Spread;
+use pglanes_config::{ConnectionUrl, UpstreamAddress};
+use pglanes_control::{Host, ServerAddress};
 
 use world::{Measured, World};
 
@@ -28,6 +30,9 @@ struct Arguments {
     /// Only these scripts, by a part of their names.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// A server whose build has lz4, as the test bed's own may have none: two databases are made there, and made anew.
+    #[arg(long, value_name = "URL")]
+    lz4_server: Option<String>,
     /// What cargo gives every bench.
     #[arg(long = "bench", hide = true)]
     _bench: bool,
@@ -58,7 +63,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
-    let world = World::load(arguments.rows).await?;
+    let lz4 = arguments.lz4_server.as_deref().map(address).transpose()?;
+    let world = World::load(arguments.rows, lz4).await?;
     println!("| script | what | before | after | ratio (95 %) |\n|---|---|---|---|---|");
     let repetitions = arguments.repetitions;
     for script in measures::SCRIPTS {
@@ -69,6 +75,22 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn address(url: &str) -> anyhow::Result<ServerAddress> {
+    let url = ConnectionUrl::parse(url).map_err(anyhow::Error::msg)?;
+    let (host, port) = match url.address {
+        UpstreamAddress::Tcp { host, port } => (Host::Tcp(host), port),
+        UpstreamAddress::Unix { directory, port } => (Host::Unix(directory), port),
+    };
+    let user = url.user.unwrap_or_else(|| "postgres".to_owned());
+    Ok(ServerAddress {
+        host,
+        port,
+        database: url.database.unwrap_or_else(|| "postgres".to_owned()),
+        password: url.password,
+        user,
+    })
 }
 
 fn line(script: &str, measured: &Measured) -> String {

@@ -1,6 +1,7 @@
 //! A server with one loaded database, and copies of it with and without a script.
 
 use std::future::Future;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use pglanes_advisor::schema::{Names, Outcome, Patience, apply};
@@ -22,6 +23,8 @@ const MORE: &str = "
 /// The server.
 pub(crate) struct World {
     postgres: Postgres,
+    /// A server whose build has lz4, where one was named.
+    lz4: Option<ServerAddress>,
     /// Messages.
     pub(crate) rows: u64,
 }
@@ -41,7 +44,7 @@ pub(crate) struct Pair {
 }
 
 impl World {
-    pub(crate) async fn load(rows: u64) -> anyhow::Result<World> {
+    pub(crate) async fn load(rows: u64, lz4: Option<ServerAddress>) -> anyhow::Result<World> {
         let start = || {
             Postgres::builder()
                 .setting("autovacuum_naptime", "1s")
@@ -55,7 +58,11 @@ impl World {
         schema::load(&base, rows, SEED, &|_, _| {}).await?;
         base.batch_execute(MORE).await?;
         base.batch_execute("VACUUM (ANALYZE)").await?;
-        Ok(World { postgres, rows })
+        Ok(World {
+            postgres,
+            lz4,
+            rows,
+        })
     }
 
     pub(crate) async fn connect(&self, database: &str) -> anyhow::Result<Client> {
@@ -89,6 +96,59 @@ impl World {
         })
     }
 
+    /// Two databases with nothing but the evaluation's cache, on the server with lz4; `None` where none was named.
+    pub(crate) async fn lz4_pair(&self, script: &str) -> anyhow::Result<Option<Pair>> {
+        let Some(address) = &self.lz4 else {
+            return Ok(None);
+        };
+        let base = self.connect("base").await?;
+        let rows = base
+            .query(
+                "SELECT cache_key, retrieved_context::text FROM memory_retrieval_cache WHERE cache_key LIKE 'ragchecker:%'",
+                &[],
+            )
+            .await?;
+        let connect = async |database: &str| {
+            let address = ServerAddress {
+                database: database.to_owned(),
+                ..address.clone()
+            };
+            let (limit, tls) = (Duration::from_secs(10), UpstreamTls::default());
+            let connected = pglanes_control::connect(&address, &tls, "bench", limit);
+            anyhow::Ok((connected.await?, address))
+        };
+        let (admin, _) = connect(&address.database).await?;
+        let mut clients = Vec::new();
+        for (copy, scripts) in [
+            ("pglanes_bench_before", &[][..]),
+            ("pglanes_bench_after", &[script]),
+        ] {
+            admin
+                .batch_execute(&format!("DROP DATABASE IF EXISTS {copy} WITH (FORCE)"))
+                .await?;
+            admin
+                .batch_execute(&format!("CREATE DATABASE {copy}"))
+                .await?;
+            let (client, address) = connect(copy).await?;
+            client
+                .batch_execute(
+                    "CREATE TABLE memory_retrieval_cache (cache_key varchar(255) UNIQUE NOT NULL, retrieved_context jsonb NOT NULL, \
+                     relevance_scores jsonb DEFAULT '{}', expires_at timestamp)",
+                )
+                .await?;
+            apply_to(&address, scripts).await?;
+            for row in &rows {
+                let (key, answer): (&str, &str) = (row.get(0), row.get(1));
+                let insert = "INSERT INTO memory_retrieval_cache VALUES ($1, $2::text::jsonb, '{}', 'infinity')";
+                client.execute(insert, &[&key, &answer]).await?;
+            }
+            clients.push(client);
+        }
+        let after = clients.pop().context("two databases")?;
+        let before = clients.pop().context("two databases")?;
+        Ok(Some(Pair { before, after }))
+    }
+
     async fn apply(&self, database: &str, scripts: &[&str]) -> anyhow::Result<()> {
         let address = ServerAddress {
             host: Host::Tcp("127.0.0.1".to_owned()),
@@ -97,15 +157,19 @@ impl World {
             database: database.to_owned(),
             password: None,
         };
-        let session = Session::connect(&address, &UpstreamTls::default()).await?;
-        for script in scripts {
-            let chosen = [(*script).to_owned()];
-            let reports = apply(&session, &Names::default(), &chosen, Patience::default()).await?;
-            let report = reports.first().context("a script")?;
-            anyhow::ensure!(report.outcome == Outcome::Applied, "{script}: {report:?}");
-        }
-        Ok(())
+        apply_to(&address, scripts).await
     }
+}
+
+async fn apply_to(address: &ServerAddress, scripts: &[&str]) -> anyhow::Result<()> {
+    let session = Session::connect(address, &UpstreamTls::default()).await?;
+    for script in scripts {
+        let chosen = [(*script).to_owned()];
+        let reports = apply(&session, &Names::default(), &chosen, Patience::default()).await?;
+        let report = reports.first().context("a script")?;
+        anyhow::ensure!(report.outcome == Outcome::Applied, "{script}: {report:?}");
+    }
+    Ok(())
 }
 
 impl Pair {

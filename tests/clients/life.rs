@@ -30,8 +30,33 @@ pub(crate) async fn python(words: &[&str]) -> Result<(), Skipped> {
 ///
 /// # Panics
 /// If it fails, does not say that it lived, or leaves anything behind.
-pub(crate) async fn of(mut program: Command) -> Result<(), Skipped> {
-    let proxy = proxy().await;
+pub(crate) async fn of(program: Command) -> Result<(), Skipped> {
+    before(proxy().await, program).await
+}
+
+/// The lanes of the module in `deploy/examples/python`: its components' own, and some that are narrow on purpose.
+const COMPONENTS: &str = r#"
+lanes:
+  evaluation: { match: [{ application_name: "ragchecker" }], slots: { min: 1, max: 4 }, settings: { work_mem: 64MB } }
+  ltst: { match: [{ application_name: "ltst" }], slots: { min: 2, max: 4 }, settings: { work_mem: 32MB } }
+  full: { match: [{ application_name: "*full" }], slots: { max: 1 }, queue: { length: 0 } }
+  slow: { match: [{ application_name: "*slow" }], slots: { max: 1 }, queue: { length: 9, timeout: 200ms } }
+  ruled: { match: [{ application_name: "ruled" }], slots: { max: 2 }, rules: [{ name: runaway, when: { running: 500ms }, then: cancel }] }
+  default: { slots: { max: 2 } }
+"#;
+
+/// Runs a program of the folder `python` that uses the module in `deploy/examples/python`, before lanes for its components.
+pub(crate) async fn python_module(name: &str) -> Result<(), Skipped> {
+    let mut program = runtimes::python(name).await?;
+    program.arg(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../deploy/examples/python"
+    ));
+    let lanes = Proxy::with(COMPONENTS).lives(LONGEST + Duration::from_secs(20));
+    before(lanes.run().await, program).await
+}
+
+async fn before(proxy: Proxy, mut program: Command) -> Result<(), Skipped> {
     program
         .env("PGHOST", "127.0.0.1")
         .env("PGPORT", proxy.port().to_string())

@@ -32,6 +32,7 @@ fn main() {
         trial("django_orm", django_orm),
         trial("pgvector_python", pgvector_python),
         trial("langchain_postgres", langchain_postgres),
+        trial("python_module", python_module),
         trial("node_postgres", node_postgres),
         trial("postgres_js", postgres_js),
         trial("pgjdbc", pgjdbc),
@@ -105,6 +106,10 @@ async fn pgvector_python() -> Result<(), Skipped> {
 
 async fn langchain_postgres() -> Result<(), Skipped> {
     life::python(&["langchain_stores.py"]).await
+}
+
+async fn python_module() -> Result<(), Skipped> {
+    life::python_module("pglanes_db_example.py").await
 }
 
 async fn node_postgres() -> Result<(), Skipped> {

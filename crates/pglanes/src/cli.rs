@@ -14,7 +14,7 @@ use crate::embedded::Embedded;
 use crate::logging;
 use crate::report;
 use crate::run;
-use crate::serve::{self, ServeError};
+use crate::serve::{self, ServeError, Sockets};
 use crate::source::Source;
 use crate::top;
 use crate::views;
@@ -239,6 +239,11 @@ fn finish(outcome: std::io::Result<anyhow::Result<(String, bool)>>) -> ExitCode 
 }
 
 fn serve(file: File, embedded: Option<&Path>) -> ExitCode {
+    // First of all: there is one thread yet, and what was passed is nobody else's.
+    let sockets = match Sockets::take() {
+        Ok(sockets) => sockets,
+        Err(error) => return fail(MISTAKEN, &error),
+    };
     let source = Source::find(file.config);
     let mut config = match source.load() {
         Ok(config) => config,
@@ -263,7 +268,7 @@ fn serve(file: File, embedded: Option<&Path>) -> ExitCode {
             Err(mistakes) => return fail(MISTAKEN, &mistakes),
         };
     }
-    match on_a_runtime(serve::run(source, config)) {
+    match on_a_runtime(serve::run(source, config, sockets)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error @ ServeError::Stuck)) => {
             eprintln!("pglanes: {error}");

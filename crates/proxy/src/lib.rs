@@ -59,5 +59,5 @@ pub use observed::{
 pub use operate::{Action, ActionError, Done, Scope};
 pub use priority::Refusal;
 pub use recording::{Entry, MOST_PENDING_ENTRIES, RecordedTransaction, Recording};
-pub use run::{Ending, Handle, MOST_SESSIONS_SHOWN, Proxy, StartError};
+pub use run::{Ending, Handle, MOST_SESSIONS_SHOWN, Passed, Proxy, StartError};
 pub use view::View;

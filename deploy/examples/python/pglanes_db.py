@@ -69,14 +69,23 @@ class Component:
 
         return AsyncConnectionPool(self.dsn(), min_size=1, max_size=size, open=False, **options)
 
+    def _asyncpg(self, options: dict) -> tuple[str, dict]:
+        """The URL and the arguments for asyncpg: what it does not know in a URL it would send to the server as a setting."""
+        parts = urlsplit(self.url)
+        query = dict(parse_qsl(parts.query))
+        query.pop("application_name", None)
+        if "connect_timeout" in query:
+            options = {"timeout": float(query.pop("connect_timeout")), **options}
+        settings = {"application_name": self.application_name, **options.pop("server_settings", {})}
+        dsn = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(query, quote_via=quote), ""))
+        return dsn, {**options, "server_settings": settings}
+
     def asyncpg_pool(self, *, size: int = 4, **options):
         """A pool of asyncpg; open it with `async with`. Its statement cache works through pglanes as it is."""
         import asyncpg
 
-        parts = urlsplit(self.url)
-        settings = {"application_name": self.application_name, **options.pop("server_settings", {})}
-        dsn = urlunsplit(("postgresql", parts.netloc, parts.path, parts.query, ""))
-        return asyncpg.create_pool(dsn, min_size=1, max_size=size, server_settings=settings, **options)
+        dsn, options = self._asyncpg(dict(options))
+        return asyncpg.create_pool(dsn, min_size=1, max_size=size, **options)
 
     def sqlalchemy_engine(self, *, size: int = 4, **options):
         """An engine of SQLAlchemy 2 over psycopg 3."""
@@ -86,13 +95,17 @@ class Component:
 
     def sqlalchemy_async_engine(self, *, size: int = 4, **options):
         """An asyncio engine of SQLAlchemy 2 over asyncpg."""
+        import asyncpg
         from sqlalchemy.ext.asyncio import create_async_engine
 
-        parts = urlsplit(self.url)
-        url = urlunsplit(("postgresql+asyncpg", parts.netloc, parts.path, parts.query, ""))
-        settings = {"server_settings": {"application_name": self.application_name}}
+        dsn, arguments = self._asyncpg({})
         return create_async_engine(
-            url, pool_size=size, max_overflow=0, pool_pre_ping=True, connect_args=settings, **options
+            "postgresql+asyncpg://",
+            async_creator=lambda: asyncpg.connect(dsn, **arguments),
+            pool_size=size,
+            max_overflow=0,
+            pool_pre_ping=True,
+            **options,
         )
 
 

@@ -36,7 +36,7 @@ pub(super) async fn stay(bed: &Bed, lanes: &Lanes) -> anyhow::Result<()> {
                 format!("Ctrl-C ends the proxy; the database stays until: DROP DATABASE {database}"),
         }
     ))?;
-    serve::run(source, config).await?;
+    serve::run(source, config, serve::Sockets::default()).await?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 //! - `upstream`: whether PostgreSQL answers
 //! - `signals`: what the operating system tells us
 //! - `notify`: what systemd is told
+//! - `sockets`: what systemd holds open for us
 
 pub(crate) mod baselines;
 mod control;
@@ -15,6 +16,7 @@ mod credentials;
 mod notify;
 mod reload;
 mod signals;
+mod sockets;
 mod upstream;
 
 use std::io;
@@ -26,7 +28,7 @@ use pglanes_admin::access::{Access, Names};
 use pglanes_admin::{BindError, Console, Reachability, Status};
 use pglanes_auth::Secret;
 use pglanes_config::{Config, ListenAddress, StateFolder};
-use pglanes_proxy::{ConsoleDoor, Proxy, StartError};
+use pglanes_proxy::{ConsoleDoor, Passed, Proxy, StartError};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -42,6 +44,7 @@ use credentials::OverControl;
 use notify::Told;
 use reload::Reloader;
 use signals::Signals;
+pub use sockets::{SocketError, Sockets};
 
 /// Requests of the console to this process that may wait.
 const MOST_OPERATIONS: usize = 8;
@@ -55,6 +58,9 @@ pub enum ServeError {
     /// The address for metrics could not be bound.
     #[error(transparent)]
     Metrics(#[from] BindError),
+    /// A socket that was passed cannot be used.
+    #[error(transparent)]
+    Sockets(#[from] SocketError),
     /// The state folder that lanes.yaml names cannot be used.
     #[error("{0} (lanes.yaml: state)")]
     State(#[from] StateError),
@@ -69,19 +75,21 @@ pub enum ServeError {
     Stuck,
 }
 
-/// Serves until SIGTERM or SIGINT. The caller has started logging.
+/// Serves until SIGTERM or SIGINT, on `sockets` where some were passed. The caller has started logging.
 ///
 /// # Errors
 /// [`ServeError`]: what could not be bound or started, or that the end was not an orderly one.
-pub async fn run(source: Source, config: Config) -> Result<(), ServeError> {
+pub async fn run(source: Source, config: Config, sockets: Sockets) -> Result<(), ServeError> {
     let started = SystemTime::now();
     let stamp = source.stamp();
     // First, so that a signal during the start is not the end of an unprepared process.
     let signals = Signals::new().map_err(ServeError::Signals)?;
-    let http = match config.http {
-        Some(address) => Some(pglanes_admin::bind(address).await?),
-        None => None,
-    };
+    sockets.check(&config)?;
+    let Sockets {
+        clients,
+        http: passed,
+    } = sockets;
+    let http = http_listener(passed, config.http).await?;
     if let Some(warning) = file_limit::ensure(config.limits.clients, config.upstream.slots) {
         tracing::warn!("{warning}");
     }
@@ -89,9 +97,15 @@ pub async fn run(source: Source, config: Config) -> Result<(), ServeError> {
     let (operations, of_operations) = mpsc::channel(MOST_OPERATIONS);
     let console = Console::new(of_tokens.clone(), operations);
     let door: Arc<dyn ConsoleDoor> = Arc::clone(&console) as _;
-    let proxy = Proxy::start_with(config.clone(), Some(OverControl::new()), Some(door))?;
+    let unix = unix_sockets(&config, &clients);
+    let proxy = Proxy::start_on(
+        clients,
+        config.clone(),
+        Some(OverControl::new()),
+        Some(door),
+    )?;
     let (state, kept) = keeping(&config, &proxy)?;
-    announce(&source, &config, &proxy, http.as_ref());
+    announce(&source, &config, &proxy, unix, http.as_ref());
     notify::tell(Told::Ready);
     let (status, of_status) = watch::channel(Status {
         upstream: Reachability::Untried,
@@ -175,16 +189,51 @@ fn finish(proxy: Proxy, outcome: Result<(), ServeError>) -> Result<(), ServeErro
     outcome
 }
 
+/// The socket for metrics: the one that was passed, else the configured address.
+async fn http_listener(
+    passed: Option<std::net::TcpListener>,
+    configured: Option<SocketAddr>,
+) -> Result<Option<TcpListener>, ServeError> {
+    Ok(match (passed, configured) {
+        (Some(listener), _) => Some(TcpListener::from_std(listener).map_err(StartError::from)?),
+        (None, Some(address)) => Some(pglanes_admin::bind(address).await?),
+        (None, None) => None,
+    })
+}
+
+/// The paths of unix sockets that are listened on.
+fn unix_sockets(config: &Config, passed: &[Passed]) -> Vec<String> {
+    let path = |path: &std::path::Path| path.display().to_string();
+    if passed.is_empty() {
+        let configured = config.listen.iter().filter_map(|address| match address {
+            ListenAddress::Unix(socket) => Some(path(socket)),
+            ListenAddress::Tcp(_) => None,
+        });
+        return configured.collect();
+    }
+    let address = |passed: &Passed| match passed {
+        Passed::Unix(listener) => listener.local_addr().ok(),
+        Passed::Tcp(_) => None,
+    };
+    let addresses = passed.iter().filter_map(address);
+    addresses
+        .map(|address| address.as_pathname().map_or("@".to_owned(), path))
+        .collect()
+}
+
 /// One line of what is where; one for each doubt about the file.
-fn announce(source: &Source, config: &Config, proxy: &Proxy, http: Option<&TcpListener>) {
+fn announce(
+    source: &Source,
+    config: &Config,
+    proxy: &Proxy,
+    unix: Vec<String>,
+    http: Option<&TcpListener>,
+) {
     for warning in &config.warnings {
         tracing::warn!("{}", warning.headline());
     }
     let mut clients: Vec<String> = proxy.addresses().iter().map(ToString::to_string).collect();
-    clients.extend(config.listen.iter().filter_map(|address| match address {
-        ListenAddress::Unix(path) => Some(path.display().to_string()),
-        ListenAddress::Tcp(_) => None,
-    }));
+    clients.extend(unix);
     let http = http.and_then(|listener| listener.local_addr().ok());
     let http = http.map_or_else(|| "off".to_owned(), |address| address.to_string());
     let lanes: Vec<&str> = config.lanes.iter().map(|lane| lane.name.as_str()).collect();

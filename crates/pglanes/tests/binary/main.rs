@@ -14,6 +14,7 @@ mod report;
 mod run;
 mod schema;
 mod serve;
+mod sockets;
 mod support;
 mod top;
 mod upstream;

@@ -8,10 +8,38 @@ use pglanes_config::ListenAddress;
 
 use super::StartError;
 
-/// A bound socket which no reactor knows yet.
+/// A socket that listens already, does not block, and is somebody else's to remove: taken instead of the configured addresses.
+#[derive(Debug)]
+pub enum Passed {
+    /// Over TCP.
+    Tcp(std::net::TcpListener),
+    /// Over a unix socket.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl Passed {
+    /// Its address, where it is one of TCP.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+/// A bound socket which no reactor knows yet. A path is removed with the proxy.
 pub(super) enum Bound {
     Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener, PathBuf),
+    Unix(std::os::unix::net::UnixListener, Option<PathBuf>),
+}
+
+impl From<Passed> for Bound {
+    fn from(passed: Passed) -> Self {
+        match passed {
+            Passed::Tcp(listener) => Self::Tcp(listener),
+            Passed::Unix(listener) => Self::Unix(listener, None),
+        }
+    }
 }
 
 impl Bound {
@@ -65,7 +93,7 @@ fn bind_unix(path: PathBuf) -> io::Result<Bound> {
     }
     let listener = std::os::unix::net::UnixListener::bind(&path)?;
     listener.set_nonblocking(true)?;
-    Ok(Bound::Unix(listener, path))
+    Ok(Bound::Unix(listener, Some(path)))
 }
 
 /// Removes a socket's file when the proxy ends.

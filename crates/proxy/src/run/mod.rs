@@ -28,6 +28,7 @@ use crate::front::listener::Listener;
 use crate::hub::{AskedOfSession, Hub, Live, Phase};
 use crate::metrics::Metrics;
 use crate::tls::{Material, follow_files};
+pub use bind::Passed;
 use bind::{Bound, SocketFile, bind_all};
 pub(crate) use handle::Request;
 use handle::answer;
@@ -97,9 +98,25 @@ impl Proxy {
         credentials: Option<Arc<dyn CredentialSource>>,
         console: Option<Arc<dyn ConsoleDoor>>,
     ) -> Result<Self, StartError> {
+        Self::start_on(Vec::new(), config, credentials, console)
+    }
+
+    /// The same, on sockets that were passed instead of the configured addresses; on those where none was.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub fn start_on(
+        passed: Vec<Passed>,
+        config: Config,
+        credentials: Option<Arc<dyn CredentialSource>>,
+        console: Option<Arc<dyn ConsoleDoor>>,
+    ) -> Result<Self, StartError> {
         // Before a port is bound: what cannot serve does not listen.
         let material = Material::load(&config)?;
-        let listeners = bind_all(&config.listen)?;
+        let listeners = match passed.is_empty() {
+            true => bind_all(&config.listen)?,
+            false => passed.into_iter().map(Bound::from).collect(),
+        };
         let addresses = listeners.iter().filter_map(Bound::address).collect();
         let metrics = Arc::new(Metrics::default());
         let events = Events::default();
@@ -182,7 +199,7 @@ async fn serve(hub: Rc<Hub>, bound: Vec<Bound>, mut requests: mpsc::Receiver<Req
         let listener = match bound {
             Bound::Tcp(listener) => TcpListener::from_std(listener).map(Listener::Tcp),
             Bound::Unix(listener, path) => {
-                files.push(SocketFile(path));
+                files.extend(path.map(SocketFile));
                 UnixListener::from_std(listener).map(Listener::Unix)
             }
         };
