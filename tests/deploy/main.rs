@@ -153,6 +153,47 @@ fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
     }
 }
 
+/// What follows an opening word up to the closing one, wherever that comes.
+fn between<'t>(text: &'t str, open: &'t str, close: char) -> impl Iterator<Item = &'t str> {
+    let parts = text.split(open).skip(1);
+    parts.filter_map(move |rest| rest.split(close).next())
+}
+
+#[test]
+fn the_dashboards_panels_group_by_labels_that_their_metrics_have() {
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&text("grafana/dashboards/pglanes.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    for target in targets {
+        let asked = target["expr"].as_str().unwrap();
+        let words = |text: &str| -> BTreeSet<String> {
+            let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            text.split(|c| !letter(c)).map(str::to_owned).collect()
+        };
+        let used = words(asked);
+        let has = |name: &str| {
+            let parts = ["", "_bucket", "_sum", "_count"];
+            parts
+                .iter()
+                .any(|part| used.contains(&format!("{name}{part}")))
+        };
+        let metrics = pglanes_admin::metrics::METRICS.iter();
+        let metrics: Vec<_> = metrics.filter(|metric| has(&metric.name())).collect();
+        assert!(!metrics.is_empty(), "{asked}");
+        let known = |label: &str| {
+            let own = metrics.iter().any(|metric| metric.labels.contains(&label));
+            own || ["le", "job", ""].contains(&label)
+        };
+        let grouped = between(asked, "by (", ')').flat_map(|labels| labels.split(", "));
+        let picked = between(asked, "{", '}').flat_map(|labels| labels.split(','));
+        let picked = picked.filter_map(|label| label.split('=').next());
+        for label in grouped.chain(picked) {
+            assert!(known(label.trim()), "{label:?} in {asked}");
+        }
+    }
+}
+
 #[test]
 fn the_dashboard_is_json_whose_panels_do_not_overlap() {
     let dashboard: serde_json::Value =

@@ -11,6 +11,7 @@ mod process;
 mod table;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use pglanes_proxy::view::AliasView;
 use pglanes_proxy::{LeaseView, Metrics, View};

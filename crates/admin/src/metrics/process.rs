@@ -6,6 +6,7 @@ use pglanes_proxy::view::AliasView;
 use pglanes_proxy::{Metrics, ServerEnd, View};
 
 use super::families::Families;
+use super::usage::Usage;
 use crate::{Reachability, Status};
 
 /// By whom old names are still used.
@@ -60,6 +61,11 @@ pub(super) fn add(families: &mut Families, metrics: &Metrics, view: &View, statu
         [(vec![("version", env!("CARGO_PKG_VERSION"))], 1.0)],
     );
     families.gauge("process_start_time_seconds", since_1970(status.started));
+    if let Some(usage) = Usage::now() {
+        let cpu = usage.cpu_seconds;
+        families.counters("process_cpu_seconds_total", [(Vec::new(), cpu)]);
+        families.gauge("process_resident_memory_bytes", usage.resident_bytes);
+    }
     families.gauge("draining", truth(view.draining));
     clients(families, metrics, view, status);
     servers(families, metrics, view, status);

@@ -26,8 +26,8 @@ impl Definition {
     #[must_use]
     pub fn name(&self) -> String {
         match self.name {
-            // The name that every client library gives it; dashboards expect it as it is.
-            "process_start_time_seconds" => self.name.to_owned(),
+            // The names that every client library gives them; dashboards expect them as they are.
+            name if name.starts_with("process_") => self.name.to_owned(),
             name => format!("{PREFIX}{name}"),
         }
     }
@@ -112,6 +112,16 @@ pub const METRICS: &[Definition] = &[
         "process_start_time_seconds",
         &[],
         "When the process started, in seconds since 1970.",
+    ),
+    counter(
+        "process_cpu_seconds_total",
+        &[],
+        "Processor time of the process, where the system has /proc.",
+    ),
+    gauge(
+        "process_resident_memory_bytes",
+        &[],
+        "Memory of the process that is resident, likewise.",
     ),
     gauge("draining", &[], "1 while the proxy is ending."),
     gauge("clients", &[], "Sessions logged in."),
