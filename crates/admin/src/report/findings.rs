@@ -13,7 +13,7 @@ use super::record::{Happening, LaneSample, Sample};
 use super::runs::{self, End, Kind, Span};
 use super::timeline::{self, Point};
 use super::verdict::{self, Verdict};
-use super::words::moment;
+use super::words::{counted, moment, times};
 
 /// The format of the report as JSON.
 const VERSION: u32 = 1;
@@ -146,6 +146,8 @@ pub struct Beside {
 pub struct HeldBack {
     /// Its name.
     pub by: String,
+    /// It only observed: what follows is what it would have done.
+    pub observed: bool,
     /// The lanes that it holds back.
     pub lanes: Vec<String>,
     /// How many times it was active.
@@ -154,6 +156,22 @@ pub struct HeldBack {
     pub kept: u64,
     /// Statements that it cancelled.
     pub cancels: u64,
+}
+
+impl HeldBack {
+    /// What it did, in words.
+    pub(super) fn words(&self) -> String {
+        let (observed, kept, cancelled) = match self.observed {
+            true => ("only observed: ", "would have kept", "would have cancelled"),
+            false => ("", "kept", "cancelled"),
+        };
+        format!(
+            "{observed}active {}, {kept} {} waiting, {cancelled} {}",
+            times(self.times),
+            counted(self.kept, "transaction"),
+            counted(self.cancels, "statement"),
+        )
+    }
 }
 
 impl Report {
@@ -352,6 +370,7 @@ fn held_back(samples: &[&Sample], lane: &str, beside: &[Beside]) -> Vec<HeldBack
             let held = all.entry(&throttle.n).or_insert_with(|| HeldBack {
                 // It became active with the run, or was already.
                 times: u64::from(throttle.active && throttle.times == 0),
+                observed: throttle.observes,
                 ..HeldBack::default()
             });
             held.times += throttle.times;

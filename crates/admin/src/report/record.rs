@@ -150,13 +150,16 @@ pub struct ThrottleSample {
     /// The lane it holds back; empty for an objective, which holds back several.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub lane: String,
+    /// It only observes: nothing is held back by it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub observes: bool,
     /// It is active at the end of the sample.
     #[serde(default, skip_serializing_if = "is_false")]
     pub active: bool,
     /// How often it became active.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub times: u64,
-    /// Newcomers it kept waiting.
+    /// Newcomers it kept waiting, or would have.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub kept: u64,
     /// Statements it cancelled.

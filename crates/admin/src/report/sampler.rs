@@ -174,32 +174,34 @@ fn throttles(view: &View, before: &Before, now: &Before) -> Vec<ThrottleSample> 
         let lane = view.scheduler.lanes.get(lane.index());
         lane.map(|lane| lane.name.clone()).unwrap_or_default()
     };
-    let sample = |name: String, watch: String, lane: String, active: bool| {
+    let sample = |name: String, watch: String, lane: String, mode: Mode, active: bool| {
         let after = now.throttles.get(&name).copied().unwrap_or_default();
         let before = before.throttles.get(&name).copied().unwrap_or(after);
         ThrottleSample {
             n: name,
             watch,
             lane,
+            observes: mode == Mode::Observe,
             active,
             times: after.0.saturating_sub(before.0),
             kept: after.1.saturating_sub(before.1),
             cancels: after.2.saturating_sub(before.2),
         }
     };
-    let binding = view.scheduler.throttles.iter();
-    let binding = binding.filter(|throttle| throttle.mode == Mode::Enforce);
-    let throttles = binding.map(|throttle| {
+    let throttles = view.scheduler.throttles.iter();
+    let throttles = throttles.filter(|throttle| throttle.mode != Mode::Off);
+    let throttles = throttles.map(|throttle| {
         let active = throttle.active_since.is_some();
         let (watch, lane) = (name(throttle.watch), name(throttle.lane));
-        sample(throttle.name.clone(), watch, lane, active)
+        sample(throttle.name.clone(), watch, lane, throttle.mode, active)
     });
-    let binding = view.scheduler.objectives.iter();
-    let binding = binding.filter(|objective| objective.mode == Mode::Enforce);
-    let objectives = binding.map(|objective| {
+    let objectives = view.scheduler.objectives.iter();
+    let objectives = objectives.filter(|objective| objective.mode != Mode::Off);
+    let objectives = objectives.map(|objective| {
         let active = objective.limit_thousandths.is_some();
         let own = objective_name(view, objective.lane);
-        sample(own, name(objective.lane), String::new(), active)
+        let watch = name(objective.lane);
+        sample(own, watch, String::new(), objective.mode, active)
     });
     let all = throttles.chain(objectives);
     all.filter(|one| one.active || one.times + one.kept + one.cancels > 0)

@@ -138,7 +138,7 @@ fn a_lease_is_a_run_and_what_is_held_back_for_it_is_told() {
         active: true,
         times,
         kept: 2,
-        cancels: 0,
+        ..ThrottleSample::default()
     };
     let mut tale = Tale::begin()
         .seconds(5, &[lane("compaction", 1, 500_000)])
@@ -162,6 +162,36 @@ fn a_lease_is_a_run_and_what_is_held_back_for_it_is_told() {
         run.verdict.sentence,
         "The evaluation run took 1 min; its transactions were as fast as in quiet; compaction was held back 6 times (1 min); no \
          lane disturbed it."
+    );
+}
+
+#[test]
+fn a_throttle_that_observes_is_told_by_what_it_would_have_done() {
+    let mut tale = Tale::begin().event("lease_taken", "me");
+    for _ in 0..10 {
+        let throttle = ThrottleSample {
+            n: "compaction yields".to_owned(),
+            watch: "evaluation".to_owned(),
+            lane: "compaction".to_owned(),
+            observes: true,
+            active: true,
+            kept: 3,
+            ..ThrottleSample::default()
+        };
+        tale = tale.second(Sample {
+            lanes: vec![quiet(), lane("compaction", 3, 100_000)],
+            throttles: vec![throttle],
+            ..Sample::default()
+        });
+    }
+    let run = tale.event("lease_ended", "me").run();
+    assert!(run.held_back[0].observed);
+    let expected =
+        "nobody was held back (30 transactions would have waited if its throttles were enforced)";
+    assert!(
+        run.verdict.sentence.contains(expected),
+        "{}",
+        run.verdict.sentence
     );
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::findings::{Figures, Report, Run};
-use super::words::{counted, lasting, thousands, times};
+use super::words::{counted, lasting, thousands};
 
 /// The widest line.
 const WIDTH: usize = 100;
@@ -46,12 +46,10 @@ fn of_run(out: &mut String, run: &Run) {
     for held in &run.held_back {
         let _ = writeln!(
             out,
-            "  {} ({}): active {}, {} kept waiting, {} cancelled",
+            "  {} ({}): {}",
             held.by,
             held.lanes.join(", "),
-            times(held.times),
-            counted(held.kept, "transaction"),
-            counted(held.cancels, "statement"),
+            held.words(),
         );
     }
     if run.errors + run.rejected > 0 {

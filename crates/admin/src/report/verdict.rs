@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::delays::Cause;
 use super::findings::Run;
 use super::runs::End;
-use super::words::{lasting, slower, times};
+use super::words::{counted, lasting, slower, times};
 
 /// The part of a run's transaction time that others may delay it by before it counts as disturbed.
 const DISTURBING_SHARE: f64 = 0.05;
@@ -140,9 +140,20 @@ fn held_back(run: &Run) -> String {
     let told: Vec<String> = told.collect();
     match told.is_empty() {
         true if run.beside.is_empty() => "nobody else worked".to_owned(),
+        true if run.held_back.iter().any(|held| held.observed) => would_be_held_back(run),
         true => "nobody was held back".to_owned(),
         false => told.join(", "),
     }
+}
+
+/// Where throttles only observe.
+fn would_be_held_back(run: &Run) -> String {
+    let observed = run.held_back.iter().filter(|held| held.observed);
+    let kept: u64 = observed.map(|held| held.kept).sum();
+    format!(
+        "nobody was held back ({} would have waited if its throttles were enforced)",
+        counted(kept, "transaction")
+    )
 }
 
 fn by_whom(run: &Run, word: Word) -> String {

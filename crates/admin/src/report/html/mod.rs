@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::findings::{Figures, Report, Run};
 use super::verdict::Word;
-use super::words::{clock, counted, lasting, micros, thousands, times};
+use super::words::{clock, counted, lasting, micros, thousands};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -261,12 +261,10 @@ fn held_back(out: &mut String, run: &Run) {
     for held in &run.held_back {
         let _ = write!(
             out,
-            "<li><b>{}</b> <span class=\"soft\">{}</span><br>active {}; kept {} waiting; cancelled {}</li>",
+            "<li><b>{}</b> <span class=\"soft\">{}</span><br>{}</li>",
             escaped(&held.by),
             escaped(&held.lanes.join(", ")),
-            times(held.times),
-            counted(held.kept, "transaction"),
-            counted(held.cancels, "statement"),
+            held.words(),
         );
     }
     out.push_str("</ul></section>\n");
