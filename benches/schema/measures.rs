@@ -78,12 +78,12 @@ async fn cache_writes(
 }
 
 /// Compaction's UPDATE of one slice.
-async fn update_slice(client: &Client, rows: u64, slice: u64) -> anyhow::Result<f64> {
+async fn update_slice(client: &Client, rows: u64, slice: u64, value: &str) -> anyhow::Result<f64> {
     let length = rows / SLICES;
     let first = slice % SLICES * length + 1;
     let update = format!(
         "UPDATE conversation_messages SET relevance_score = relevance_score * 0.999, \
-         metadata = metadata || jsonb_build_object('compacted', true) WHERE message_id BETWEEN {first} AND {}",
+         metadata = metadata || jsonb_build_object('compacted', {value}) WHERE message_id BETWEEN {first} AND {}",
         first + length - 1
     );
     milliseconds(client.batch_execute(&update)).await
@@ -93,7 +93,7 @@ async fn update_slice(client: &Client, rows: u64, slice: u64) -> anyhow::Result<
 async fn settle(pair: &Pair, rows: u64) -> anyhow::Result<()> {
     for slice in 0..SLICES {
         for client in [&pair.before, &pair.after] {
-            update_slice(client, rows, slice).await?;
+            update_slice(client, rows, slice, "true").await?;
         }
         if slice % 10 == 9 {
             pair.run("VACUUM conversation_messages").await?;
@@ -109,7 +109,8 @@ async fn slices(
     repetitions: u32,
 ) -> anyhow::Result<Measured> {
     pair.time(what, repetitions, async |client, _, number| {
-        update_slice(client, rows, u64::from(number)).await
+        // Another value each time, or the column counts as unchanged.
+        update_slice(client, rows, u64::from(number), &number.to_string()).await
     })
     .await
 }
@@ -258,8 +259,15 @@ async fn containment(world: &World, repetitions: u32) -> anyhow::Result<Vec<Meas
     Ok(vec![asked, updated])
 }
 
+/// Messages without a vector beside the others, so that there are enough to compact.
+const MORE_COPIES: u64 = 24;
+const MORE_MESSAGES: &str = "INSERT INTO conversation_messages (session_id, content, relevance_score, metadata) \
+     SELECT session_id, content, relevance_score, metadata FROM conversation_messages, generate_series(1, 24)";
+
 async fn compaction(world: &World) -> anyhow::Result<Vec<Measured>> {
     let pair = world.pair("60-compaction", &[]).await?;
+    pair.run(MORE_MESSAGES).await?;
+    let rows = world.rows * (MORE_COPIES + 1);
     let others = [
         world.connect("before").await?,
         world.connect("after").await?,
@@ -269,7 +277,7 @@ async fn compaction(world: &World) -> anyhow::Result<Vec<Measured>> {
         .time("15 % of the messages go to the archive", 6, async |client, is_after, number| {
             let below = f64::from(number + 1) * 0.15;
             let statement = match is_after {
-                true => format!("CALL pglanes.compact({below}, archive => 'conversation_archive', batch => 200)"),
+                true => format!("CALL pglanes.compact({below}, archive => 'conversation_archive')"),
                 false => format!(
                     "WITH gone AS (DELETE FROM conversation_messages WHERE relevance_score < {below} RETURNING *) \
                      INSERT INTO conversation_archive SELECT * FROM gone"
@@ -279,7 +287,7 @@ async fn compaction(world: &World) -> anyhow::Result<Vec<Measured>> {
             let since = Cell::new(clock::now());
             let took = tokio::select! {
                 took = milliseconds(client.batch_execute(&statement)) => took?,
-                never = want_rows(&others[usize::from(is_after)], world.rows, &since, &longest) => match never? {},
+                never = want_rows(&others[usize::from(is_after)], rows, &since, &longest) => match never? {},
             };
             // One wait was cut off by the end.
             let last = since.get().elapsed().as_secs_f64() * 1_000.0;

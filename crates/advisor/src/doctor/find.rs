@@ -1,10 +1,10 @@
-//! Connection strings in a text: URLs, `key=value` strings, Python's keyword calls, and lines of keys as in environment
+//! Connection strings in a text: URLs, `key=value` strings, Python's keyword calls, command lines, and lines of keys as in environment
 //! files, YAML, TOML and JSON.
 
 use std::ops::Range;
 
 use super::found::{Driver, Found, Kind, Part, Parts};
-use super::lines;
+use super::{commands, lines};
 
 /// The most connections that are taken from one file.
 pub const MAXIMUM_PER_FILE: usize = 1000;
@@ -16,7 +16,12 @@ const LONGEST_LINE: usize = 10_000;
 /// All of a text, in its order.
 pub fn find(text: &str) -> Vec<Found> {
     let mut found = urls(text);
-    for more in [pairs(text), calls(text), lines::groups(text)] {
+    for more in [
+        pairs(text),
+        calls(text),
+        commands::commands(text),
+        lines::groups(text),
+    ] {
         for one in more {
             let inside =
                 |other: &Found| one.span.start < other.span.end && other.span.start < one.span.end;

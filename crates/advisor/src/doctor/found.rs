@@ -20,6 +20,8 @@ pub enum Kind {
     Pairs,
     /// `connect(host="...", dbname="...")`; whether it takes `application_name`.
     Call(Driver),
+    /// `psql -h ... -d ...`, and which program. People rewrite it.
+    Command(&'static str),
     /// Lines of keys: `PGHOST=...`, `host: ...`.
     Lines,
 }

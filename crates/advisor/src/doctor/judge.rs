@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pglanes_config::{Config, ListenAddress, UpstreamAddress};
 
-use super::found::{Found, Part};
+use super::found::{Found, Kind, Part};
 use super::probe::{Login, Outcome};
 use super::rewrite::{Goal, is_loopback};
 
@@ -125,7 +125,37 @@ pub fn remarks(found: &Found, outcome: &Outcome, house: &House, own_user: &str) 
             "lacks an application_name, by which lanes are chosen".to_owned(),
         );
     }
+    if !remarks.is_empty()
+        && let Kind::Command(program) = found.kind
+        && let Some(goal) = goal(found, house, own_user, None)
+    {
+        let text = as_written(found, program, &goal);
+        remarks.push(Remark {
+            code: "write",
+            text,
+        });
+    }
     remarks
+}
+
+/// A command line as it would be right, for people to write.
+fn as_written(found: &Found, program: &str, goal: &Goal) -> String {
+    let value = |part: &Option<Part>| part.as_ref().map(|part| part.value.clone());
+    let name = value(&found.parts.application).unwrap_or_else(|| "NAME".to_owned());
+    let mut text = format!(
+        "PGAPPNAME={name} {program} -h {} -p {}",
+        goal.host, goal.port
+    );
+    if let Some(user) = value(&found.parts.user) {
+        text += &format!(" -U {user}");
+    }
+    // One that the program only goes to in order to make or drop others stands nowhere in the line.
+    let database = found.parts.database.as_ref();
+    if let Some(database) = database.filter(|part| !part.span.is_empty()) {
+        let name = goal.database.as_ref().unwrap_or(&database.value);
+        text += &format!(" -d {name}");
+    }
+    text + ", and the rest as it is"
 }
 
 fn proxy_port(house: &House) -> u16 {

@@ -1,12 +1,13 @@
 //! Connection strings in a source tree, and the installation.
 //!
 //! - `walk`: the files that are looked into
-//! - [`mod@find`] and `lines`: connections in a text, in parts that know their places (`found`)
+//! - [`mod@find`], `lines` and `commands`: connections in a text, in parts that know their places (`found`)
 //! - [`probe`]: which of them work
 //! - [`judge`]: what is to be said about them
 //! - [`rewrite`]: edits that bring them to the proxy, and the difference as people read it
 //! - [`installation`]: the server against the lanes
 
+mod commands;
 pub mod find;
 mod found;
 pub mod installation;

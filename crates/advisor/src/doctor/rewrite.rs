@@ -41,7 +41,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
 /// The edits for one connection, none where nothing is to be done. What is only known when the program runs is left alone.
 pub fn edits(text: &str, found: &Found, goal: &Goal) -> Vec<Edit> {
     let mut edits = Vec::new();
-    if found.dynamic {
+    if found.dynamic || matches!(found.kind, Kind::Command(_)) {
         return edits;
     }
     let parts = &found.parts;
@@ -115,6 +115,7 @@ fn inserted(text: &str, found: &Found, key: &str, value: &str) -> Option<Edit> {
             };
             at(neighbour.span.end + 1, format!(", {key}={value}"))
         }
+        Kind::Command(_) => None,
         Kind::Lines => line_like(text, parts.host.as_ref()?, key, value),
     }
 }

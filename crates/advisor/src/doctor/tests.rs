@@ -156,3 +156,102 @@ fn any_text_is_looked_through_to_its_end() {
         }
     }
 }
+
+/// What is found, and that nothing of it is rewritten.
+fn check_commands(text: &str, shown: &[&str]) {
+    let found = find(text);
+    let all: Vec<String> = found.iter().map(|one| one.shown()).collect();
+    assert_eq!(all, shown, "{text}");
+    for one in &found {
+        assert_eq!(edits(text, one, &goal(Some("ltst"))), [], "{text}");
+    }
+}
+
+#[test]
+fn command_lines_are_found_in_scripts_compose_files_and_makefiles() {
+    check_commands(
+        "#!/bin/sh\npsql -h localhost -p 5432 -U me -d dspy_rag -c 'SELECT 1; -h x'\n",
+        &["me@localhost:5432/dspy_rag"],
+    );
+    check_commands(
+        "psql -hlocalhost -p5432 -Xqt dspy_rag me | sort\n",
+        &["me@localhost:5432/dspy_rag"],
+    );
+    check_commands(
+        "PGPASSWORD=canary pg_dump --host=localhost \\\n  --username me -Fc -f out.dump dspy_rag && rm x\n",
+        &["me:***@localhost/dspy_rag"],
+    );
+    check_commands(
+        "services:\n  job:\n    command: [\"psql\", \"-h\", \"db\", \"-d\", \"dspy_rag\"]\n    other: sh -c \"pgbench -h db -c 4 -T 10 bench\"\n",
+        &["db/dspy_rag", "db/bench"],
+    );
+    check_commands(
+        "load:\n\t@createdb -h localhost -O me fresh\n\tvacuumdb -U me -z dspy_rag\n",
+        &["localhost/postgres", "me@/dspy_rag"],
+    );
+    check_commands(
+        "subprocess.run(['psql', '-U', 'me', '-d', 'x'])\n",
+        &["me@/x"],
+    );
+    check_commands(
+        "`psql -h localhost x`; $(/usr/bin/psql -h localhost y)\n",
+        &["localhost/x", "localhost/y"],
+    );
+    for prose in [
+        "use psql to connect to the database\n",
+        "my-psql -h localhost x\n",
+        "pg_restore -f - out.dump\n",
+        "psql --version\n",
+        "psql",
+    ] {
+        check_commands(prose, &[]);
+    }
+}
+
+#[test]
+fn a_command_line_that_names_a_url_is_found_once_and_one_of_variables_is_left_to_the_reader() {
+    let found = find("psql -h ignored postgresql://localhost/x\n");
+    assert_eq!(found.len(), 1);
+    for text in [
+        "psql -h $DB_HOST -d x\n",
+        "psql -h \"${HOST}\" x\n",
+        "\tpsql -h $(HOST) x\n",
+    ] {
+        let found = find(text);
+        assert!(found.len() == 1 && found[0].dynamic, "{text}: {found:?}");
+    }
+    let found = find("PGAPPNAME=nightly psql -h localhost x\n");
+    assert_eq!(
+        found[0].parts.application.as_ref().unwrap().value,
+        "nightly"
+    );
+}
+
+#[test]
+fn a_person_is_told_what_to_write_for_a_command_line() {
+    use super::judge::{House, remarks};
+    use super::probe::Outcome;
+    let mut house = House::of(&pglanes_config::Config::default());
+    house
+        .databases
+        .insert("dspy_rag".to_owned(), "ai_agency".to_owned());
+    let said = |text: &str| -> Vec<String> {
+        let found = find(text);
+        let remarks = remarks(&found[0], &Outcome::Works, &house, "me");
+        remarks
+            .into_iter()
+            .map(|remark| format!("{}: {}", remark.code, remark.text))
+            .collect()
+    };
+    let all = said("psql -h localhost -U me -d dspy_rag -c 'SELECT 1'\n");
+    assert_eq!(all.len(), 3, "{all:?}");
+    assert!(all[0].starts_with("bypasses-proxy: "));
+    assert_eq!(
+        all[2],
+        "write: PGAPPNAME=NAME psql -h localhost -p 6433 -U me -d ai_agency, and the rest as it is"
+    );
+    assert_eq!(
+        said("PGAPPNAME=a psql -h localhost -p 6433 -d x\n"),
+        Vec::<String>::new()
+    );
+}

@@ -119,10 +119,10 @@ fn look_into(path: PathBuf, walked: &mut Walked) {
         return;
     };
     let lower = text.to_ascii_lowercase();
-    if ["postgres", "host", "dbname"]
-        .iter()
-        .any(|word| lower.contains(word))
-    {
+    let words = [
+        "postgres", "host", "dbname", "psql", "pg_dump", "pgbench", "createdb", "dropdb",
+    ];
+    if words.iter().any(|word| lower.contains(word)) {
         walked.sources.push(Source { path, text });
     }
 }
