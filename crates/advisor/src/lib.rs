@@ -7,6 +7,7 @@
 //! - [`doctor`]: connection strings in a source tree, and the installation
 //! - [`init`]: a first lanes.yaml from what a running server shows
 //! - [`schema`]: indexes, storage settings and procedures for the memory system's tables, each with its way back
+//! - [`vectors`]: which vector index suits the data, measured
 //! - [`views`]: monitoring views in PostgreSQL, by lane
 //! - [`server`]: the collector that `tune`, `doctor` and `init` use
 //! - [`size`]: memory as PostgreSQL writes it
@@ -18,4 +19,5 @@ pub mod schema;
 pub mod server;
 pub mod size;
 pub mod tune;
+pub mod vectors;
 pub mod views;

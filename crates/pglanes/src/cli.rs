@@ -75,6 +75,10 @@ enum Command {
         #[command(flatten)]
         arguments: advise::doctor::Arguments,
     },
+    /// Measure which vector index suits a table's data, and predict what more rows will need
+    ///
+    /// Reads a bounded sample of the table, or makes seeded rows; everything else happens on a throw-away server.
+    Vectors(advise::vectors::Arguments),
     /// Watch the lanes in the terminal, as the dashboard shows them
     Top {
         #[command(flatten)]
@@ -180,6 +184,7 @@ pub fn run() -> ExitCode {
             let said = top::run(&arguments, config).await?;
             Ok((said, false))
         }),
+        Command::Vectors(arguments) => told(advise::vectors::run(&arguments)),
         Command::Metrics => say(&pglanes_admin::metrics::reference()),
         Command::Report { file, arguments } => match Source::find(file.config).load() {
             Ok(config) => match report::run(&arguments, &config) {

@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod init;
 pub(crate) mod schema;
 pub(crate) mod tune;
+pub(crate) mod vectors;
 
 use std::io::{IsTerminal as _, Write as _};
 

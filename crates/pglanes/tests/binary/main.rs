@@ -18,4 +18,5 @@ mod sockets;
 mod support;
 mod top;
 mod upstream;
+mod vectors;
 mod what_if;
