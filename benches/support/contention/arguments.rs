@@ -28,6 +28,9 @@ pub struct Arguments {
     /// Compares every lever: nothing, PgBouncer in three sizes, and pglanes with one lever more at a time.
     #[arg(long, conflicts_with_all = ["lanes", "url"])]
     pub proof: bool,
+    /// Only the rows whose names hold one of these words, beside what is alone.
+    #[arg(long, value_name = "WORD")]
+    pub row: Vec<String>,
     /// Draws the evaluation's slow-down against what the memory system keeps, as SVG.
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,

@@ -101,6 +101,12 @@ fn phases_of(arguments: &Arguments) -> anyhow::Result<Vec<Phase>> {
         let route = Route::Lanes(Lanes::from_file(file)?);
         phases.push(Phase::new(&format!("both, {name}"), Work::Both, route));
     }
+    if !arguments.row.is_empty() {
+        let named = |name: &str| arguments.row.iter().any(|word| name.contains(word));
+        let is_measure =
+            |phase: &Phase| phase.work != Work::Both && matches!(phase.route, Route::Direct);
+        phases.retain(|phase| is_measure(phase) || named(&phase.name));
+    }
     Ok(phases)
 }
 

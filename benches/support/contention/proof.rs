@@ -31,13 +31,14 @@ const PGBOUNCER: [(&str, Pools); 3] = [
 ];
 
 /// pglanes' rows: each file has one lever more than the one before.
-const STEPS: [(&str, &str); 6] = [
+const STEPS: [(&str, &str); 7] = [
     ("pglanes, priority only", "1-priority.yaml"),
     ("+ caps", "2-caps.yaml"),
     ("+ throttle", "3-throttle.yaml"),
-    ("+ CPU priority", "4-cpu.yaml"),
-    ("+ closed loop", "5-loop.yaml"),
-    ("throttle to no slots", "6-none.yaml"),
+    ("+ shares by time", "4-shares.yaml"),
+    ("+ CPU priority", "5-cpu.yaml"),
+    ("+ closed loop", "6-loop.yaml"),
+    ("throttle to no slots", "7-none.yaml"),
 ];
 
 /// All rows but those of nothing in between. Without PgBouncer its rows are left out.
@@ -49,7 +50,21 @@ pub(super) fn phases() -> Result<Vec<Phase>> {
             let route = Route::PgBouncer(PgBouncer { installed, pools });
             phases.push(Phase::new(name, Work::Both, route));
         }
+        let (_, pools) = PGBOUNCER[1];
+        let route = Route::PgBouncer(PgBouncer { installed, pools });
+        phases.push(Phase::new(
+            "evaluation alone, PgBouncer",
+            Work::Evaluation,
+            route,
+        ));
     }
+    // What the way through a proxy takes by itself: no throttle can give that back.
+    let route = Route::Lanes(Lanes::default());
+    phases.push(Phase::new(
+        "evaluation alone, pglanes",
+        Work::Evaluation,
+        route,
+    ));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("contention/lanes");
     for (name, file) in STEPS {
         let route = Route::Lanes(Lanes::from_file(&folder.join(file))?);
