@@ -111,17 +111,18 @@ fn what_a_live_proxy_ran_is_recorded_without_a_text_and_run_again_with_another_f
     let serving = Serving::start(&folder);
     eventually("PostgreSQL is reached", || serving.get("/readyz").0 == 200);
     let recorder = record(&folder);
-    eventually("it is recorded", || {
-        let second = run(&folder, &["record", "second", "--for", "1ms"]);
-        second.status.code() == Some(1)
-            && text(&second.stderr).contains("another recording goes on")
-    });
+    // The file is made once the proxy has begun.
+    let trace = folder.path().join("trace");
+    eventually("it is recorded", || trace.exists());
+    let second = run(&folder, &["record", "second", "--for", "1ms"]);
+    assert_eq!(second.status.code(), Some(1));
+    let why = text(&second.stderr);
+    assert!(why.contains("another recording goes on"), "{why}");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(work(&serving));
-    let trace = folder.path().join("trace");
     // Lines come as transactions end; the time comes once a second, behind all that was.
     let all = 2 * TRANSACTIONS + 3;
     std::thread::sleep(Duration::from_millis(1_500));
