@@ -11,14 +11,15 @@ async fn what_the_quick_mode_records_is_predicted_and_measured_in_the_same_terms
     assert_eq!(report.rounds.len(), 1);
     let round = &report.rounds[0];
     assert_eq!(round.lost, 0);
-    // The evaluation's work is the same in every run and every replay.
+    // What was recorded of the evaluation is what every replay does of it. What a run for real does of it may be less: on a
+    // machine that is busy enough it is cut off.
     let work = round.was.measured.lanes[round.was.protected].finished;
     assert!(work > 0);
     for (name, prediction, measured) in &round.changes {
         let place = prediction.protected;
         assert!(prediction.new.complete, "{name}");
         assert_eq!(prediction.new.lanes[place].finished, work, "{name}");
-        assert_eq!(measured.lanes[place].finished, work, "{name}");
+        assert!(measured.lanes[place].finished > 0, "{name}");
     }
     let text = report.to_string();
     assert!(

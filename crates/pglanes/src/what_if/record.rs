@@ -134,18 +134,20 @@ async fn copy(
     written: &mut Written,
 ) -> anyhow::Result<()> {
     while let Some(text) = line(from).await? {
-        match text
+        let line = text
             .parse::<Line>()
-            .context("the proxy says what is no line of a trace")?
-        {
+            .context("the proxy says what is no line of a trace")?;
+        writeln!(to, "{text}").context("the trace cannot be written")?;
+        match line {
             Line::Transaction(_) => written.transactions += 1,
             Line::At { at, lost } => {
                 written.at = at;
                 written.lost = lost;
+                // What is killed leaves all but its last second.
+                to.flush().context("the trace cannot be written")?;
             }
             Line::Header { .. } | Line::Lane { .. } | Line::Lease { .. } => {}
         }
-        writeln!(to, "{text}").context("the trace cannot be written")?;
     }
     Ok(())
 }
