@@ -12,22 +12,14 @@ use anyhow::Context;
 use clap::Parser;
 use pglanes_benches::contention::arguments::Arguments;
 use pglanes_benches::contention::{measure, trade_off};
+use pglanes_benches::until_interrupted;
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let report = runtime.block_on(async {
-        tokio::select! {
-            // Dropping the measurement removes what it made.
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
-                anyhow::bail!("interrupted")
-            }
-            report = measure::run(&arguments) => report,
-        }
-    })?;
+    let report = runtime.block_on(until_interrupted(measure::run(&arguments)))?;
     println!("\n{}", report.table());
     if arguments.proof {
         println!("\n{}", trade_off::table(&report));

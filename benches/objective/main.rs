@@ -7,6 +7,7 @@
 use clap::Parser;
 use pglanes_benches::objective::arguments::Arguments;
 use pglanes_benches::objective::{real, simulated};
+use pglanes_benches::until_interrupted;
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
@@ -16,16 +17,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let report = runtime.block_on(async {
-        tokio::select! {
-            // Dropping the measurement removes what it made.
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
-                anyhow::bail!("interrupted")
-            }
-            report = real::run(&arguments) => report,
-        }
-    })?;
+    let report = runtime.block_on(until_interrupted(real::run(&arguments)))?;
     println!("\n{}", report.table());
     Ok(())
 }

@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 
 use clap::Parser;
 use pglanes_benches::contention::statistics::Spread;
+use pglanes_benches::until_interrupted;
 use pglanes_config::{ConnectionUrl, UpstreamAddress};
 use pglanes_control::{Host, ServerAddress};
 
@@ -50,16 +51,7 @@ fn main() -> anyhow::Result<()> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    runtime.block_on(async {
-        tokio::select! {
-            // Dropping the measurement removes what it made.
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
-                anyhow::bail!("interrupted")
-            }
-            measured = measure(&arguments) => measured,
-        }
-    })
+    runtime.block_on(until_interrupted(measure(&arguments)))
 }
 
 async fn measure(arguments: &Arguments) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@
 //! `cargo bench -p pglanes-benches --bench what_if -- --help` names the options.
 
 use clap::Parser;
+use pglanes_benches::until_interrupted;
 use pglanes_benches::what_if::{Arguments, run};
 
 fn main() -> anyhow::Result<()> {
@@ -11,16 +12,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let report = runtime.block_on(async {
-        tokio::select! {
-            // Dropping the measurement removes what it made.
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
-                anyhow::bail!("interrupted")
-            }
-            report = run(&arguments) => report,
-        }
-    })?;
+    let report = runtime.block_on(until_interrupted(run(&arguments)))?;
     println!("\n{report}");
     Ok(())
 }

@@ -94,11 +94,10 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         step.done(&format!("{} transactions", trace.transactions.len()))?;
         let ask = |new: &Config| {
             let question = Question {
-                new: Some((new, "the new file")),
                 was: Some((&was, WAS)),
                 protected: Some("evaluation"),
                 interference: arguments.interference,
-                ..Question::default()
+                ..Question::of(new, "the new file")
             };
             predict(&trace, &question)
         };
@@ -110,9 +109,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
             let ran = recorded(&bed, &amount, arm(name)?).await?;
             step.done(&format!("{} transactions", ran.transactions.len()))?;
             let question = Question {
-                new: Some((&new, name)),
                 protected: Some("evaluation"),
-                ..Question::default()
+                ..Question::of(&new, name)
             };
             let measured = predict(&ran, &question)?.measured;
             changes.push((name.to_owned(), prediction, measured));

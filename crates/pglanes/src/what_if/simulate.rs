@@ -60,10 +60,10 @@ pub struct Prediction {
 }
 
 /// What a trace is held against.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Question<'a> {
     /// The new configuration, and what it is called.
-    pub new: Option<(&'a Config, &'a str)>,
+    pub new: (&'a Config, &'a str),
     /// The one that was in force, and what it is called.
     pub was: Option<(&'a Config, &'a str)>,
     /// The protected lane, where it is named.
@@ -74,6 +74,20 @@ pub struct Question<'a> {
     pub cores: Option<f64>,
     /// See [`Machine::interference`].
     pub interference: f64,
+}
+
+impl<'a> Question<'a> {
+    /// What would this configuration have done, on the machine that was recorded?
+    pub fn of(config: &'a Config, name: &'a str) -> Self {
+        Self {
+            new: (config, name),
+            was: None,
+            protected: None,
+            lanes: &[],
+            cores: None,
+            interference: 0.0,
+        }
+    }
 }
 
 /// Reads, replays, and says what came of it.
@@ -88,7 +102,7 @@ pub(crate) fn run(arguments: &Arguments, config: &Config, file: &str) -> anyhow:
         None => None,
     };
     let question = Question {
-        new: Some((config, file)),
+        new: (config, file),
         was: was.as_ref().map(|(config, file)| (config, file.as_str())),
         protected: arguments.protected.as_deref(),
         lanes: &arguments.lanes,
@@ -113,7 +127,7 @@ pub(crate) fn run(arguments: &Arguments, config: &Config, file: &str) -> anyhow:
 /// # Errors
 /// A lane of the trace is unknown, there is nothing to look at, or a figure makes no sense.
 pub fn predict(file: &TraceFile, question: &Question<'_>) -> anyhow::Result<Prediction> {
-    let (config, name) = question.new.context("no configuration to try")?;
+    let (config, name) = question.new;
     let cores = question.cores.unwrap_or(f64::from(file.cores));
     let holds = cores > 0.0 && cores <= 65_536.0;
     if !holds || !(0.0..=10.0).contains(&question.interference) {

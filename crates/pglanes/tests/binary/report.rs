@@ -9,7 +9,6 @@ use std::time::Duration;
 use pglanes_testbed::Postgres;
 use rustix::process::Signal;
 use serde_json::Value;
-use tokio_postgres::{Client, NoTls};
 
 use crate::support::{Folder, PATIENCE, Serving, eventually, pglanes, run, text};
 
@@ -100,18 +99,6 @@ impl World {
     }
 }
 
-async fn connect(serving: &Serving, name: &str) -> Client {
-    let mut config = tokio_postgres::Config::new();
-    config.host("127.0.0.1").port(serving.clients.port());
-    config
-        .user("postgres")
-        .dbname("postgres")
-        .application_name(name);
-    let (client, connection) = config.connect(NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
-}
-
 /// Waits until something holds, while the clients go on.
 async fn soon(what: &str, mut holds: impl FnMut() -> bool) {
     let step = Duration::from_millis(50);
@@ -126,7 +113,7 @@ async fn soon(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// An evaluation that meets a lock of compaction's, while more of compaction waits for it to end.
 async fn contend(world: &World, serving: &Serving) {
-    let compaction = connect(serving, "compaction").await;
+    let compaction = serving.connect("compaction").await;
     compaction
         .batch_execute("DROP TABLE IF EXISTS cache; CREATE TABLE cache AS SELECT 1 AS i")
         .await
@@ -143,9 +130,9 @@ async fn contend(world: &World, serving: &Serving) {
             .is_some_and(|runs| runs.iter().any(|run| run["kind"] == "lease"))
     })
     .await;
-    let waiting = connect(serving, "compaction").await;
+    let waiting = serving.connect("compaction").await;
     let waiting = tokio::spawn(async move { waiting.batch_execute("SELECT 'later'").await });
-    let evaluation = connect(serving, "ragchecker").await;
+    let evaluation = serving.connect("ragchecker").await;
     for number in 1..TRANSACTIONS {
         let sql = format!("SELECT {number}, pg_sleep(0.005)");
         evaluation.batch_execute(&sql).await.unwrap();

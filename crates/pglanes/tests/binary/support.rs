@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use pglanes_admin::text_format::Exposition;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio_postgres::{Client, NoTls};
 
 /// How long anything may take on a machine that has other things to do. Reached only by a failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -180,6 +181,19 @@ impl Serving {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         (status, body.to_owned())
+    }
+
+    /// A client of this name, through the proxy.
+    pub(crate) async fn connect(&self, application_name: &str) -> Client {
+        let mut config = tokio_postgres::Config::new();
+        config.host("127.0.0.1").port(self.clients.port());
+        config
+            .user("postgres")
+            .dbname("postgres")
+            .application_name(application_name);
+        let (client, connection) = config.connect(NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
     }
 
     /// The metrics, read strictly.

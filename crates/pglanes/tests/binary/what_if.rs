@@ -7,7 +7,7 @@ use std::time::Duration;
 use pglanes_testbed::Postgres;
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use crate::support::{Folder, PATIENCE, Serving, eventually, pglanes, run, text};
 
@@ -34,22 +34,10 @@ fn lanes(postgres: &Postgres, ports: [SocketAddr; 2], background: &str) -> Strin
     )
 }
 
-async fn connect(serving: &Serving, name: &str) -> Client {
-    let mut config = tokio_postgres::Config::new();
-    config.host("127.0.0.1").port(serving.clients.port());
-    config
-        .user("postgres")
-        .dbname("postgres")
-        .application_name(name);
-    let (client, connection) = config.connect(NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
-}
-
 /// A session of the evaluation and one of the background, one transaction after the other; a third meets a full queue.
 async fn work(serving: &Serving) {
-    let evaluation = connect(serving, "ragchecker").await;
-    let background = connect(serving, "ltst").await;
+    let evaluation = serving.connect("ragchecker").await;
+    let background = serving.connect("ltst").await;
     let both = async |client: &Client, what: &str| {
         for _ in 0..TRANSACTIONS {
             client
@@ -63,7 +51,7 @@ async fn work(serving: &Serving) {
         both(&background, "'another'")
     );
     background.batch_execute("BEGIN").await.unwrap();
-    let second = connect(serving, "ltst-second").await;
+    let second = serving.connect("ltst-second").await;
     let waiting = tokio::spawn(async move { second.batch_execute("SELECT 1").await });
     for _ in 0..PATIENCE.as_millis() / STEP.as_millis() {
         // What was asked for goes out meanwhile.
@@ -72,7 +60,7 @@ async fn work(serving: &Serving) {
             break;
         }
     }
-    let third = connect(serving, "ltst-third").await;
+    let third = serving.connect("ltst-third").await;
     assert!(third.batch_execute("SELECT 1").await.is_err());
     background.batch_execute("COMMIT").await.unwrap();
     waiting.await.unwrap().unwrap();

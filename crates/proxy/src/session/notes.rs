@@ -1,7 +1,5 @@
 //! What a session notes for a recording, while there is one.
 
-use std::time::Duration;
-
 use pglanes_lanes::objective::ClassKey;
 use pglanes_lanes::{LaneId, Time};
 
@@ -39,13 +37,12 @@ impl Session {
     pub(super) fn note_end(
         &mut self,
         lane: LaneId,
-        took: Duration,
+        granted: Time,
         now: Time,
         class: Option<ClassKey>,
     ) {
         // Of several that end in one answer, the last one has its bytes.
         self.hand_in_notes();
-        let granted = Time::ZERO + now.since(Time::ZERO).saturating_sub(took);
         let asked = self.face.asked_at.get();
         // One that was kept over the recording's beginning was not seen asking.
         let began = self.hub.recorder.began().unwrap_or(now);

@@ -230,11 +230,12 @@ impl Session {
         let lane = self.hub.metrics.lane(server.lane);
         lane.transactions.add(1);
         let face = &server.face;
-        let took = now.since(face.since.replace(now));
+        let granted = face.since.replace(now);
+        let took = now.since(granted);
         lane.transaction_time.record(took);
         self.turn = self.turn.after(took);
         if self.hub.recorder.is_on() {
-            self.note_end(server.lane, took, now, class);
+            self.note_end(server.lane, granted, now, class);
         }
         count(&face.counts.transactions, 1);
         count(&face.counts.transaction_us, took.as_micros() as u64);

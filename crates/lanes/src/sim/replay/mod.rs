@@ -129,6 +129,13 @@ struct Client {
     asked: Time,
 }
 
+impl Client {
+    /// What it asks for, or has asked for, by its place in the trace.
+    fn transaction(&self) -> usize {
+        self.transactions[self.next % self.transactions.len()]
+    }
+}
+
 struct Job {
     server: ServerId,
     session: usize,
@@ -223,8 +230,7 @@ impl<'a> World<'a> {
     }
 
     fn lane_of(&self, session: usize) -> LaneId {
-        let client = &self.clients[session];
-        let transaction = client.transactions[client.next % client.transactions.len()];
+        let transaction = self.clients[session].transaction();
         self.replay.trace.transactions[transaction].lane
     }
 
@@ -404,7 +410,7 @@ impl<'a> World<'a> {
     fn ask(&mut self, session: usize, ticket: TicketId) {
         let lane = self.lane_of(session);
         let client = &mut self.clients[session];
-        let transaction = client.transactions[client.next % client.transactions.len()];
+        let transaction = client.transaction();
         let recorded = &self.replay.trace.transactions[transaction];
         if client.tries == 0 {
             client.asked = self.now;
@@ -471,8 +477,7 @@ impl<'a> World<'a> {
         let Some(session) = self.waiting.remove(&ticket) else {
             return;
         };
-        let client = &self.clients[session];
-        let transaction = client.transactions[client.next % client.transactions.len()];
+        let transaction = self.clients[session].transaction();
         let work = self.replay.works.get(transaction).copied();
         self.jobs.push(Job {
             server,
