@@ -179,7 +179,7 @@ fn process(pid: i32, stat: &Stat) -> Result<Process, Refusal> {
         began: stat.began,
         found: Terms {
             nice: stat.nice,
-            autogroup: autogroup_of(pid),
+            autogroup: autogroup_of(pid).unwrap_or(0),
             policy: stat.policy,
             io: io_of(pid),
         },
@@ -191,7 +191,7 @@ fn process(pid: i32, stat: &Stat) -> Result<Process, Refusal> {
 struct Outcome {
     nice: Result<(), Errno>,
     policy: Result<(), Errno>,
-    /// `None` where the kernel has no autogroups.
+    /// `None` where the process is in no autogroup.
     autogroup: Option<Result<(), Errno>>,
     io: Result<(), Errno>,
 }
@@ -269,11 +269,12 @@ fn title_names_port(pid: i32, port: u16) -> bool {
     title.starts_with("postgres") && title.contains(&format!("({port}) "))
 }
 
-/// Whether autogroups are on and the process is in one: a cgroup with CPU shares of its own takes it out.
+/// Whether autogroups are on and the process is scheduled in one: a cgroup with CPU shares of its own takes it out.
 fn is_scheduled_by_session(pid: i32) -> bool {
     let enabled = fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled");
     let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     enabled.is_ok_and(|enabled| enabled.trim() == "1")
+        && autogroup_of(pid).is_some()
         && !has_cpu_shares(&cgroups, Path::new("/sys/fs/cgroup"))
 }
 
@@ -296,18 +297,25 @@ fn has_cpu_shares(cgroups: &str, root: &Path) -> bool {
     })
 }
 
-/// "/autogroup-13 nice 0"
-fn autogroup_of(pid: i32) -> i32 {
-    let text = fs::read_to_string(format!("/proc/{pid}/autogroup")).unwrap_or_default();
-    let nice = text.split_whitespace().last();
-    nice.and_then(|nice| nice.parse().ok()).unwrap_or(0)
+/// The nice value of a process's autogroup; `None` where it is in none.
+fn autogroup_of(pid: i32) -> Option<i32> {
+    nice_of_autogroup(&fs::read_to_string(autogroup_file(pid)).ok()?)
 }
 
+/// Reads /proc/PID/autogroup: "/autogroup-13 nice 0". The file is empty for a process of which no ancestor since the machine's
+/// first process called setsid(): it is scheduled by its own nice value, and the kernel refuses to write the file (EINVAL).
+fn nice_of_autogroup(text: &str) -> Option<i32> {
+    text.split_whitespace().last()?.parse().ok()
+}
+
+fn autogroup_file(pid: i32) -> String {
+    format!("/proc/{pid}/autogroup")
+}
+
+/// `None` where the process is in no autogroup.
 fn set_autogroup(pid: i32, nice: i32) -> Option<Result<(), Errno>> {
-    let path = format!("/proc/{pid}/autogroup");
-    if !Path::new(&path).exists() {
-        return None;
-    }
+    autogroup_of(pid)?;
+    let path = autogroup_file(pid);
     let mut tries = 0;
     loop {
         let written = fs::write(&path, nice.to_string()).map_err(|error| errno(&error));
