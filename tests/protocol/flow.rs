@@ -51,6 +51,68 @@ async fn large_results_and_large_rows_pass_in_bounded_memory() {
     passes_through("SELECT repeat('x', 150000000)", 150_000_000).await;
 }
 
+/// Near the most that PostgreSQL takes in one field (1 GB less a byte, with the message around it).
+const GIGABYTE: usize = 1_000_000_000;
+/// What the server takes of the machine for one such field, with room for others.
+const SERVER_NEEDS: usize = 8 << 30;
+
+/// Memory that the machine could give, in bytes; `None` where the system does not say. A container may have less.
+fn available() -> Option<usize> {
+    let contained = std::fs::read_to_string("/sys/fs/cgroup/memory.max");
+    let contained = contained.ok().and_then(|most| most.trim().parse().ok());
+    let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = memory
+        .lines()
+        .find(|line| line.starts_with("MemAvailable:"))?;
+    let kilobytes: usize = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some((kilobytes << 10).min(contained.unwrap_or(usize::MAX)))
+}
+
+/// A Bind of one parameter in text, up to where its value begins.
+fn head_of_bind(value: usize) -> Vec<u8> {
+    let value = u32::try_from(value).unwrap();
+    // Itself, two empty names, no formats, one parameter and its length, and no result formats behind the value.
+    let length = 4 + 2 + 2 + 2 + 4 + value + 2;
+    let mut head = vec![b'B'];
+    head.extend(length.to_be_bytes());
+    head.extend([0, 0, 0, 0, 0, 1]);
+    head.extend(value.to_be_bytes());
+    head
+}
+
+#[tokio::test]
+async fn a_field_of_a_gigabyte_passes_both_ways_in_bounded_memory() {
+    if available().is_some_and(|available| available < SERVER_NEEDS) {
+        eprintln!("SKIPPED: a field of 1 GB; the server would need {SERVER_NEEDS} bytes");
+        return;
+    }
+    passes_through(&format!("SELECT repeat('x', {GIGABYTE})"), GIGABYTE as u64).await;
+
+    let proxy = Proxy::with_slots(1).run().await;
+    let mut raw = Raw::ready(&proxy).await;
+    let before = resident();
+    let mut most = 0;
+    raw.say(&s().parse("", "SELECT octet_length($1)")).await;
+    raw.send(&head_of_bind(GIGABYTE)).await;
+    let piece = vec![b'x'; 1_000_000];
+    for _ in 0..GIGABYTE / piece.len() {
+        raw.send(&piece).await;
+        most = most.max(resident().unwrap_or(0));
+    }
+    raw.send(&[0, 0]).await;
+    raw.say(&s().execute("", 0).sync()).await;
+    let answers = raw.until_ready().await;
+    assert_eq!(tags(&answers), "12DCZ");
+    assert_eq!(answers[2].value(), GIGABYTE.to_string());
+    if let Some(before) = before {
+        let grown = most.saturating_sub(before);
+        assert!(grown < GIGABYTE / SHARE as usize, "{grown} were held");
+    }
+    assert_eq!(raw.value("SELECT 'still here'").await, "still here");
+    drop(raw);
+    invariants(&proxy).await;
+}
+
 #[tokio::test]
 async fn a_parameter_of_12_megabytes_arrives() {
     let proxy = Proxy::with_slots(1).run().await;

@@ -239,15 +239,16 @@ impl Raw {
                 let here = left.min(self.received.len());
                 self.received.advance(here);
                 left -= here;
+                passed += here as u64;
+                // Inside a message too: it may be the only one.
+                if passed - looked > 4 << 20 {
+                    looked = passed;
+                    look();
+                }
                 if left == 0 {
                     break;
                 }
                 assert!(self.read_more().await > 0, "the end inside a message");
-            }
-            passed += header.total as u64;
-            if passed - looked > 4 << 20 {
-                looked = passed;
-                look();
             }
             if header.tag == b'Z' {
                 look();
