@@ -30,8 +30,8 @@ const PGBOUNCER: [(&str, Pools); 3] = [
     ),
 ];
 
-/// pglanes' rows: each file has one lever more than the one before.
-const STEPS: [(&str, &str); 7] = [
+/// pglanes' rows: each file has one lever more than the one before, up to the closed loop; then levers by themselves.
+const STEPS: [(&str, &str); 8] = [
     ("pglanes, priority only", "1-priority.yaml"),
     ("+ caps", "2-caps.yaml"),
     ("+ throttle", "3-throttle.yaml"),
@@ -39,6 +39,7 @@ const STEPS: [(&str, &str); 7] = [
     ("+ CPU priority", "5-cpu.yaml"),
     ("+ closed loop", "6-loop.yaml"),
     ("throttle to no slots", "7-none.yaml"),
+    ("CPU priority alone", "8-cpu-alone.yaml"),
 ];
 
 /// All rows but those of nothing in between. Without PgBouncer its rows are left out.
