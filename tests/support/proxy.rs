@@ -153,6 +153,8 @@ impl Builder {
     /// # Panics
     /// If the configuration does not hold or the proxy does not start.
     pub async fn run(self) -> Proxy {
+        // Where it may not, a test that needs many says so.
+        let _ = crate::may_open_many_files();
         let pg = match self.pg.clone() {
             Some(pg) => pg,
             None => Pg::fresh().await,
