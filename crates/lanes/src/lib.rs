@@ -21,6 +21,7 @@ mod scheduler;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod time;
+mod turns;
 
 pub use ids::{ClientKey, LaneId, PoolId, ServerId, TicketId, Turn};
 pub use input::{Input, OpenVerdict, Supply};
@@ -36,3 +37,4 @@ pub use scheduler::{
     Scheduler, Snapshot, ThrottleSnapshot,
 };
 pub use time::Time;
+pub use turns::{MAX_OTHER_LANES, Turns};

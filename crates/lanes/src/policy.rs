@@ -153,7 +153,8 @@ pub enum QueueOrder {
     /// slot was held as the cost. A session's turn is the lane's virtual time, or what its own transactions have brought
     /// it to, whichever is later; the lane's virtual time is the latest turn that got a slot. So sessions that always wait
     /// share the lane's slot-time evenly, however long the transactions of each are: between two of them it differs by
-    /// no more than one transaction of each; and time in which a session wanted nothing earns it nothing.
+    /// no more than one transaction of each; and time in which a session wanted nothing earns it nothing. A session that works
+    /// in several lanes has its turn in each ([`Turns`](crate::Turns)): it gains nothing by going to and fro.
     Service,
 }
 

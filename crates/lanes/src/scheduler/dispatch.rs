@@ -250,6 +250,17 @@ impl Scheduler {
         }
     }
 
+    /// How far a session is ahead of a lane that is ordered by service, in virtual nanoseconds; zero where the others have
+    /// caught up with it, or the lane is ordered by arrival.
+    pub(crate) fn turns_ahead(&self, lane: LaneId, own: Turn) -> u64 {
+        match self.lanes.get(lane.index()) {
+            Some(lane) if lane.policy.queue_order == QueueOrder::Service => {
+                own.0.saturating_sub(lane.turn.0)
+            }
+            _ => 0,
+        }
+    }
+
     fn hand_over(
         &mut self,
         ticket: TicketId,

@@ -45,12 +45,7 @@ impl Arrival {
         };
         let name = startup.parameter("application_name").unwrap_or("");
         let client = self.hub.client_key(lane, &known.user, name);
-        let mut asked = self.hub.ask(
-            lane,
-            pool,
-            client,
-            self.hub.turn(lane, pglanes_lanes::Turn::default()),
-        );
+        let mut asked = self.hub.ask(lane, pool, client, self.hub.first_turn(lane));
         let server = loop {
             asked = match asked {
                 Asked::Granted(server) => break server,

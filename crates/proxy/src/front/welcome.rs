@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use pglanes_config::Pooling;
 use pglanes_lanes::classify::Classified;
-use pglanes_lanes::{ClientKey, LaneId, PoolId, Rejection, Turn};
+use pglanes_lanes::{ClientKey, LaneId, PoolId, Rejection};
 use pglanes_wire::message::{self, Severity, TransactionStatus};
 use pglanes_wire::parameters::{ParameterSet, normalise_client_encoding};
 use pglanes_wire::startup::Startup;
@@ -133,12 +133,9 @@ impl Arrival {
         if options.pooling != Pooling::Session {
             return None;
         }
-        let mut asked = self.hub.ask(
-            class.lane,
-            pool,
-            client,
-            self.hub.turn(class.lane, Turn::default()),
-        );
+        let mut asked = self
+            .hub
+            .ask(class.lane, pool, client, self.hub.first_turn(class.lane));
         loop {
             asked = match asked {
                 Asked::Granted(server) => return Some(server),
@@ -313,12 +310,9 @@ impl Arrival {
             return Ok(known);
         }
         let lane = self.lane_to_ask_in(class);
-        let mut asked = self.hub.ask(
-            lane,
-            pool,
-            ClientKey::default(),
-            self.hub.turn(lane, Turn::default()),
-        );
+        let mut asked = self
+            .hub
+            .ask(lane, pool, ClientKey::default(), self.hub.first_turn(lane));
         loop {
             asked = match asked {
                 Asked::Granted(server) => {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use pglanes_lanes::{
     ClientKey, Input, LaneId, ObjectiveChange, Output, PoolId, Rejection, ServerId, Supply,
-    TicketId, Turn,
+    TicketId, Turn, Turns,
 };
 
 use super::waiters::Outcome;
@@ -87,9 +87,14 @@ impl Drop for LinkedServer {
 }
 
 impl Hub {
-    /// When it is a session's turn in a lane, given where its own transactions have brought it there.
-    pub(crate) fn turn(&self, lane: LaneId, own: Turn) -> Turn {
-        self.scheduler.borrow().turn(lane, own)
+    /// When it is a session's turn in the lane that its next transaction goes to.
+    pub(crate) fn turn_of(&self, turns: &mut Turns, lane: LaneId) -> Turn {
+        turns.ask(&self.scheduler.borrow(), lane)
+    }
+
+    /// The same for a session that is not there yet.
+    pub(crate) fn first_turn(&self, lane: LaneId) -> Turn {
+        self.scheduler.borrow().turn(lane, Turn::default())
     }
 
     /// Asks for a server connection for one transaction.

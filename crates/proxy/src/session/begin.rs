@@ -4,7 +4,7 @@
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use pglanes_lanes::{LaneId, Turn};
+use pglanes_lanes::LaneId;
 use pglanes_wire::frame::{self, Frame, HEADER};
 use pglanes_wire::message;
 
@@ -90,15 +90,11 @@ impl Session {
                 let lane = self.moved.unwrap_or(lane);
                 let relayed = self.relayed.as_ref();
                 let lane = relayed.map_or(lane, |relayed| relayed.lane_for(lane));
-                if self.asked_lane != lane {
-                    self.asked_lane = lane;
-                    self.turn = Turn::default();
-                }
-                self.turn = self.hub.turn(lane, self.turn);
+                let turn = self.hub.turn_of(&mut self.turns, lane);
                 self.face.asked_at.set(self.hub.clock.now());
                 let (user, application) = (&self.identity.user, self.application_name());
                 let client = self.hub.client_key(lane, user, application);
-                match self.hub.ask(lane, self.identity.pool, client, self.turn) {
+                match self.hub.ask(lane, self.identity.pool, client, turn) {
                     Asked::Granted(server) => self.link(context, server, bytes, assembled),
                     Asked::Waiting(ticket) => {
                         self.inbox = bytes.to_vec();
@@ -209,7 +205,7 @@ impl Session {
         }
         if let Poll::Ready(outcome) = ticket.poll(context) {
             drop(ticket);
-            let lane = self.asked_lane;
+            let lane = self.turns.lane();
             return match self.hub.settle(outcome) {
                 Asked::Granted(server) => {
                     let inbox = std::mem::take(&mut self.inbox);

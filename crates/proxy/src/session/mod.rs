@@ -48,7 +48,7 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use pglanes_lanes::classify::{Classified, Origin};
-use pglanes_lanes::{Input, LaneId, PoolId, Turn};
+use pglanes_lanes::{Input, LaneId, PoolId, Turns};
 use pglanes_wire::message::{self, ErrorBody, Severity};
 use pglanes_wire::parameters::ParameterSet;
 use pglanes_wire::prepared::ClientStatements;
@@ -164,10 +164,8 @@ pub(crate) struct Session {
     /// What the statements do that were prepared by SQL.
     sql_prepared: Effects,
     work: Work,
-    /// The lane the transaction asked for its slot in.
-    asked_lane: LaneId,
-    /// Its turn there: of the transaction that asked last, and once that has ended of the next.
-    turn: Turn,
+    /// The lane the transaction asked for its slot in, and when it is its turn there.
+    turns: Turns,
     /// While what runs is recorded.
     notes: Option<Box<Notes>>,
     state: State,
@@ -216,8 +214,7 @@ impl Session {
             shared_channels: None,
             sql_prepared: Effects::NONE,
             work: Work::default(),
-            asked_lane: class.lane,
-            turn: Turn::default(),
+            turns: Turns::new(class.lane),
             notes: None,
             state: State::Idle,
             hub,

@@ -233,7 +233,7 @@ impl Session {
         let granted = face.since.replace(now);
         let took = now.since(granted);
         lane.transaction_time.record(took);
-        self.turn = self.turn.after(took);
+        self.turns.served(took);
         if self.hub.recorder.is_on() {
             self.note_end(server.lane, granted, now, class);
         }

@@ -1,6 +1,7 @@
 //! Who goes first.
 
 use super::*;
+use crate::{MAX_OTHER_LANES, Turns};
 
 #[test]
 fn a_lane_serves_in_order_of_arrival() {
@@ -46,6 +47,93 @@ fn by_service_sessions_share_the_time_and_not_the_turns() {
     }
     let apart = had[0].abs_diff(had[1]);
     assert!(apart <= held[0] + held[1], "{had:?}");
+}
+
+#[test]
+fn a_session_that_goes_to_another_lane_after_each_transaction_gets_no_more_than_its_share() {
+    let mut lanes = policy(2, &[("a", 1), ("b", 1)]);
+    lanes.lanes[0].queue_order = QueueOrder::Service;
+    let mut world = World::new(lanes);
+    let other = world.start(9, 1);
+    world.release(other);
+    // One holds a slot of `a` for 10 ms and then one of `b` for 1 ms; two others always want `a`, for 1 ms.
+    let mut turns = [0; 3].map(|_| Turns::new(LaneId(0)));
+    let mut had = [Duration::ZERO; 3];
+    let mut server = None;
+    for session in 0..3 {
+        let outputs = ask_by_service(&mut world, &mut turns, session, 0);
+        server = server.or_else(|| Some(opened_in(&outputs)));
+    }
+    let server = server.unwrap();
+    let mut runs = granted_in(&world.open(server));
+    let mut away = false;
+    for _ in 0..3000 {
+        let held = if runs == 0 { MS * 10 } else { MS };
+        world.pass(held);
+        had[runs] += held;
+        turns[runs].served(held);
+        if away {
+            // Whatever ran in `a` meanwhile took as long.
+            world.release(other);
+            turns[0].served(MS);
+            ask_by_service(&mut world, &mut turns, 0, 0);
+            away = false;
+        }
+        if runs == 0 {
+            let granted = ask_by_service(&mut world, &mut turns, 0, 1);
+            assert_eq!(granted, [grant(0, other)]);
+            away = true;
+        } else {
+            ask_by_service(&mut world, &mut turns, runs, 0);
+        }
+        runs = granted_in(&world.release(server));
+    }
+    let least = had[1].min(had[2]);
+    assert!(had[0] <= least + MS * 22, "{had:?}");
+    assert!(
+        had[0] * 2 > least,
+        "it starves no more than it gains: {had:?}"
+    );
+}
+
+fn ask_by_service(
+    world: &mut World,
+    turns: &mut [Turns],
+    session: usize,
+    lane: u16,
+) -> Vec<Output> {
+    let turn = turns[session].ask(&world.scheduler, LaneId(lane));
+    world.tell(Input::Request {
+        ticket: TicketId(session as u64),
+        lane: LaneId(lane),
+        pool: PoolId(0),
+        client: ClientKey::default(),
+        turn,
+    })
+}
+
+#[test]
+fn of_more_lanes_than_are_remembered_those_are_forgotten_where_a_session_is_least_ahead() {
+    let names: Vec<String> = (0..MAX_OTHER_LANES + 3)
+        .map(|lane| lane.to_string())
+        .collect();
+    let named: Vec<(&str, u32)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    let mut lanes = policy(4, &named);
+    for lane in &mut lanes.lanes {
+        lane.queue_order = QueueOrder::Service;
+    }
+    let scheduler = Scheduler::new(lanes);
+    let mut turns = Turns::new(LaneId(0));
+    // The most service in the first lane, and the least in the last.
+    let all = names.len() as u16;
+    for lane in 0..all {
+        turns.ask(&scheduler, LaneId(lane));
+        turns.served(MS * u32::from(all - lane));
+    }
+    let left = |lane: u16| Turn::default().after(MS * u32::from(all - lane));
+    assert_eq!(turns.ask(&scheduler, LaneId(0)), left(0));
+    assert_eq!(turns.ask(&scheduler, LaneId(all - 2)), Turn::default());
+    assert_eq!(turns.ask(&scheduler, LaneId(1)), left(1));
 }
 
 #[test]

@@ -82,22 +82,37 @@ impl Machine {
     }
 }
 
+/// What a transaction takes alone, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Work {
+    /// First: what takes as long whatever runs beside it.
+    pub fixed: f64,
+    /// Then: what shares the cores.
+    pub shared: f64,
+}
+
 impl Trace {
-    /// What each transaction would have taken alone, in nanoseconds, by its place: the time that it held its slot, less what
-    /// those that ran beside it took from it.
+    /// What each transaction would have taken alone, by its place: its fixed part, and of the rest of the time that it held its
+    /// slot what those that ran beside it did not take from it.
     #[must_use]
-    pub fn works(&self, machine: &Machine) -> Vec<f64> {
+    pub fn works(&self, machine: &Machine) -> Vec<Work> {
+        let fixed = self.fixed();
+        let shares_from = |place: usize| self.transactions[place].granted() + fixed[place];
         let mut order: Vec<usize> = (0..self.transactions.len()).collect();
-        order.sort_by_key(|&place| self.transactions[place].granted());
-        let mut works = vec![0.0; self.transactions.len()];
+        order.sort_by_key(|&place| shares_from(place));
+        let mut works: Vec<Work> = fixed
+            .iter()
+            .map(|&fixed| Work {
+                fixed: nanos(fixed) as f64,
+                shared: 0.0,
+            })
+            .collect();
         let mut running: Vec<usize> = Vec::new();
         let mut ends: BinaryHeap<Reverse<(Duration, usize)>> = BinaryHeap::new();
         let mut begins = order.into_iter().peekable();
         let mut now = Duration::ZERO;
         loop {
-            let begin = begins
-                .peek()
-                .map(|&place| self.transactions[place].granted());
+            let begin = begins.peek().map(|&place| shares_from(place));
             let end = ends.peek().map(|&Reverse((at, _))| at);
             let Some(next) = begin.into_iter().chain(end).min() else {
                 return works;
@@ -107,7 +122,7 @@ impl Trace {
             let passed = nanos(next.saturating_sub(now)) as f64;
             for &place in &running {
                 let weight = machine.weight(self.transactions[place].lane);
-                works[place] += passed * speeds.of(weight);
+                works[place].shared += passed * speeds.of(weight);
             }
             now = next;
             if end == Some(next) {

@@ -1,14 +1,16 @@
 //! What-if: a recorded stretch of a live proxy, run again through the scheduler with another policy.
 //!
 //! Clients are taken as they were: each session asks for its next transaction as long after its last one ended as it did in the
-//! recording, so that a session that is kept waiting asks for less (a closed loop). What a transaction takes is taken apart: from
-//! what ran beside it in the recording, and how [`Machine`] shares its cores, follows what it would take alone
-//! ([`Trace::works`]); in the replay it takes that, stretched by what runs beside it there.
+//! recording, so that a session that is kept waiting asks for less (a closed loop). What a transaction takes is taken apart: a
+//! part takes as long whatever runs beside it (`fixed`); of the rest follows what it would take alone, from what ran beside it in the
+//! recording, and how [`Machine`] shares its cores ([`Trace::works`]). In the replay it takes that, the rest stretched by what
+//! runs beside it there.
 //!
-//! What the model does not know: locks, caches and disks; that work which waits for a disk or a client needs no core; that a
-//! throttle ends what runs. Its error is to be seen, not believed: replayed under the policy that it was recorded under, a trace
+//! What the model does not know: locks, caches and disks; that long work which waits for a disk or a client needs no core; what
+//! else the machine does; that a throttle ends what runs. Its error is to be seen, not believed: replayed under the policy that it was recorded under, a trace
 //! should give what was measured.
 
+mod fixed;
 mod machine;
 mod outcome;
 #[cfg(test)]
@@ -18,7 +20,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
-pub use machine::{Machine, Weight};
+pub use machine::{Machine, Weight, Work};
 pub use outcome::{LaneOutcome, Outcome, measured};
 
 use crate::classify::StatementKind;
@@ -26,7 +28,7 @@ use crate::objective::{ClassKey, Sample};
 use crate::time::nanos;
 use crate::{
     Action, ClientKey, Input, LaneId, Output, Policy, PoolId, Scheduler, ServerId, TicketId, Time,
-    Turn, Whom,
+    Turns, Whom,
 };
 
 /// How long a connection takes to open.
@@ -57,6 +59,8 @@ pub struct Recorded {
     pub held: Duration,
     /// What it looks like, in a lane with an objective.
     pub class: Option<ClassKey>,
+    /// Bytes from and to the client.
+    pub bytes: (u64, u64),
     /// It got no slot.
     pub rejected: bool,
 }
@@ -100,8 +104,8 @@ pub struct Trace {
 pub struct Replay<'a> {
     /// What was recorded.
     pub trace: &'a Trace,
-    /// What each transaction takes alone, in nanoseconds, by its place in the trace: [`Trace::works`].
-    pub works: &'a [f64],
+    /// What each transaction takes alone, by its place in the trace: [`Trace::works`].
+    pub works: &'a [Work],
     /// The policy to try.
     pub policy: Policy,
     /// The machine, with each lane's CPU weight under that policy.
@@ -125,7 +129,7 @@ struct Client {
     pauses: Vec<Duration>,
     next: usize,
     tries: u32,
-    turn: Turn,
+    turns: Turns,
     asked: Time,
 }
 
@@ -141,7 +145,18 @@ struct Job {
     session: usize,
     transaction: usize,
     granted: Time,
-    left: f64,
+    /// Of its fixed part first, then of the rest.
+    left: Work,
+}
+
+impl Job {
+    fn shares(&self) -> bool {
+        self.left.fixed < 1.0
+    }
+
+    fn is_done(&self) -> bool {
+        self.shares() && self.left.shared < 1.0
+    }
 }
 
 struct World<'a> {
@@ -271,6 +286,7 @@ impl<'a> World<'a> {
         let lanes = self
             .jobs
             .iter()
+            .filter(|job| job.shares())
             .map(|job| self.replay.trace.transactions[job.transaction].lane);
         self.replay.machine.speeds(lanes)
     }
@@ -280,11 +296,12 @@ impl<'a> World<'a> {
         speeds.of(self.replay.machine.weight(lane))
     }
 
+    /// When the first job comes to the end of what it is at.
     fn first_done(&self, speeds: &machine::Speeds) -> Option<Time> {
-        let left = self
-            .jobs
-            .iter()
-            .map(|job| job.left / self.speed(job, speeds));
+        let left = self.jobs.iter().map(|job| match job.shares() {
+            true => job.left.shared / self.speed(job, speeds),
+            false => job.left.fixed,
+        });
         let first = left.fold(f64::INFINITY, f64::min);
         let span = Duration::from_nanos(first.ceil().clamp(1.0, 1e18) as u64);
         first.is_finite().then(|| self.now + span)
@@ -294,13 +311,17 @@ impl<'a> World<'a> {
         let passed = nanos(to.since(self.now)) as f64;
         for place in 0..self.jobs.len() {
             let speed = self.speed(&self.jobs[place], speeds);
-            self.jobs[place].left -= passed * speed;
+            let job = &mut self.jobs[place];
+            match job.shares() {
+                true => job.left.shared -= passed * speed,
+                false => job.left.fixed -= passed,
+            }
         }
         self.now = to;
     }
 
     fn finish_jobs(&mut self) {
-        while let Some(place) = self.jobs.iter().position(|job| job.left < 1.0) {
+        while let Some(place) = self.jobs.iter().position(Job::is_done) {
             self.finish(place, false);
         }
     }
@@ -338,7 +359,7 @@ impl<'a> World<'a> {
             self.scheduler.handle(self.now, measured);
         }
         let client = &mut self.clients[job.session];
-        client.turn = client.turn.after(served);
+        client.turns.served(served);
         let release = Input::Release { server: job.server };
         self.scheduler.handle(self.now, release);
         self.go_on(job.session);
@@ -370,8 +391,6 @@ impl<'a> World<'a> {
         };
         let lane = self.lane_of(session);
         if lane != before {
-            let client = &mut self.clients[session];
-            client.turn = Turn::default();
             let closed = Input::SessionClosed { lane: before };
             self.scheduler.handle(self.now, closed);
             self.scheduler
@@ -416,14 +435,14 @@ impl<'a> World<'a> {
             client.asked = self.now;
         }
         client.tries += 1;
-        client.turn = self.scheduler.turn(lane, client.turn);
+        let turn = client.turns.ask(&self.scheduler, lane);
         self.waiting.insert(ticket, session);
         let request = Input::Request {
             ticket,
             lane,
             pool: recorded.pool,
             client: recorded.client,
-            turn: client.turn,
+            turn,
         };
         self.scheduler.handle(self.now, request);
     }
@@ -484,7 +503,7 @@ impl<'a> World<'a> {
             session,
             transaction,
             granted: self.now,
-            left: work.unwrap_or(1.0).max(1.0),
+            left: work.unwrap_or_default(),
         });
     }
 }
@@ -508,10 +527,10 @@ fn clients(transactions: &[Recorded]) -> Vec<Client> {
         });
         Client {
             pauses: pauses.collect(),
+            turns: Turns::new(transactions[places[0]].lane),
             transactions: places,
             next: 0,
             tries: 0,
-            turn: Turn::default(),
             asked: Time::ZERO,
         }
     });

@@ -31,6 +31,7 @@ fn recorded(session: u32, lane: u16, asked: Duration, held: Duration) -> Recorde
         waited: Duration::ZERO,
         held,
         class: None,
+        bytes: (0, 0),
         rejected: false,
     }
 }
@@ -73,7 +74,70 @@ fn replay(trace: &Trace, policy: Policy, on: Machine) -> Outcome {
 fn what_a_transaction_takes_alone_is_told_from_what_ran_beside_it() {
     let trace = contended();
     for work in trace.works(&machine()) {
-        assert!(close(Duration::from_nanos(work as u64), MS * 10), "{work}");
+        let alone = Duration::from_nanos((work.fixed + work.shared) as u64);
+        assert!(close(alone, MS * 10), "{work:?}");
+    }
+}
+
+/// As [`contended`], but the evaluation waits 2 ms of its time for what needs no core, which its shortest transactions show.
+fn contended_and_waking() -> Trace {
+    let mut trace = contended();
+    for (number, one) in trace
+        .transactions
+        .iter_mut()
+        .filter(|one| one.lane == LaneId(0))
+        .enumerate()
+    {
+        if number % 10 == 0 {
+            one.held = MS * 2;
+        }
+    }
+    trace
+}
+
+#[test]
+fn what_the_shortest_of_a_kind_took_beside_others_they_take_alone() {
+    let trace = contended_and_waking();
+    let works = trace.works(&machine());
+    for (recorded, work) in trace.transactions.iter().zip(works) {
+        let fixed = if recorded.lane == LaneId(0) {
+            MS * 2
+        } else {
+            Duration::ZERO
+        };
+        assert_eq!(
+            Duration::from_nanos(work.fixed as u64),
+            fixed,
+            "{recorded:?}"
+        );
+    }
+    let (was, is) = (
+        measured(&trace, 2, LaneId(0)),
+        replay(&trace, policy([4, 4]), machine()),
+    );
+    assert!(
+        close(is.lanes[0].time_p50, was.lanes[0].time_p50),
+        "{is:?} {was:?}"
+    );
+    let alone = replay(&trace, policy([4, 1]), machine());
+    // 2 ms, and of 23 ms what two of five jobs had of two cores.
+    let expected = MS * 2 + (MS * 23).mul_f64(0.4);
+    assert!(close(alone.lanes[0].time_p50, expected), "{alone:?}");
+}
+
+#[test]
+fn what_looks_different_is_of_another_kind() {
+    let mut trace = contended_and_waking();
+    for one in &mut trace.transactions {
+        one.bytes = if one.held == MS * 2 {
+            (100, 20)
+        } else {
+            (100, 70_000)
+        };
+    }
+    for (recorded, work) in trace.transactions.iter().zip(trace.works(&machine())) {
+        let is_short = recorded.held == MS * 2;
+        assert_eq!(work.fixed > 0.0, is_short, "{recorded:?}");
     }
 }
 
