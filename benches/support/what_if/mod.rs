@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -43,6 +44,9 @@ pub struct Arguments {
     /// How much each other transaction slows one down beyond the sharing of cores.
     #[arg(long, default_value_t = 0.0)]
     pub interference: f64,
+    /// Keep each recording in this folder, as `pglanes record` writes it, to look at or to replay with `pglanes simulate`.
+    #[arg(long, value_name = "FOLDER")]
+    pub keep: Option<PathBuf>,
     /// One repetition of a few seconds on little data: shows that everything works, and says nothing about the model.
     #[arg(long, conflicts_with_all = ["repetitions", "rows", "seconds"])]
     pub quick: bool,
@@ -90,7 +94,11 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let mut rounds = Vec::new();
     for repetition in 1..=arguments.repetitions {
         let step = steps.begin(&format!("{repetition}: {WAS}, recorded"));
-        let trace = recorded(&bed, &amount, arm(WAS)?).await?;
+        let keep = |name: &str| {
+            let folder = arguments.keep.as_ref();
+            folder.map(|folder| folder.join(format!("{repetition}-{name}.trace")))
+        };
+        let trace = recorded(&bed, &amount, arm(WAS)?, keep(WAS)).await?;
         step.done(&format!("{} transactions", trace.transactions.len()))?;
         let ask = |new: &Config| {
             let question = Question {
@@ -106,7 +114,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<Report> {
             let new = config_of(arm(name)?)?;
             let prediction = ask(&new)?;
             let step = steps.begin(&format!("{repetition}: {name}, measured"));
-            let ran = recorded(&bed, &amount, arm(name)?).await?;
+            let ran = recorded(&bed, &amount, arm(name)?, keep(name)).await?;
             step.done(&format!("{} transactions", ran.transactions.len()))?;
             let question = Question {
                 protected: Some("evaluation"),
@@ -142,8 +150,13 @@ fn config_of(arm: &ArmLanes) -> anyhow::Result<Config> {
     Ok(pglanes_config::load(&folder.file())?)
 }
 
-/// Both workloads through an arm's lanes, recorded.
-async fn recorded(bed: &Bed, amount: &Amount, arm: &ArmLanes) -> anyhow::Result<TraceFile> {
+/// Both workloads through an arm's lanes, recorded, and kept where that is wished.
+async fn recorded(
+    bed: &Bed,
+    amount: &Amount,
+    arm: &ArmLanes,
+    keep: Option<PathBuf>,
+) -> anyhow::Result<TraceFile> {
     let text = Rc::new(RefCell::new(String::new()));
     let writing = Rc::clone(&text);
     let watch = |handle: Handle| async move {
@@ -157,7 +170,11 @@ async fn recorded(bed: &Bed, amount: &Amount, arm: &ArmLanes) -> anyhow::Result<
     };
     let lanes = arm.lanes();
     phases::run_watched(bed, amount, Work::Both, (&lanes, Ports::any()), watch).await?;
-    Ok(TraceFile::parse(&text.take())?)
+    let text = text.take();
+    if let Some(file) = keep {
+        std::fs::write(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(TraceFile::parse(&text)?)
 }
 
 /// What is compared: its name, and where it is found, with the lanes' names.

@@ -204,6 +204,7 @@ impl TraceFile {
             waited: ran.waited,
             held: ran.held,
             class: ran.class,
+            bytes: (ran.bytes_in, ran.bytes_out),
             rejected: ran.rejected,
         });
         Ok(Bound {
