@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use pglanes_config::{Activity, Config, Mode};
+use pglanes_config::{Config, Mode};
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -29,13 +29,26 @@ pub(super) enum LeaseProblem {
     Refused(String),
 }
 
-/// Whether some throttle holds others back for a lease on this lane.
-pub(super) fn is_watched(config: &Config, lane: &str) -> bool {
-    config.throttles.iter().any(|throttle| {
-        throttle.watched == lane
-            && throttle.activity == Activity::Leased
-            && throttle.mode == Mode::Enforce
-    })
+/// What is to be said where nothing yields to a command in this lane.
+///
+/// Whatever a throttle in force watches on the lane will do, not `leased` alone: the command's transactions make its lane busy,
+/// and its sessions make it connected. So will an objective that is kept.
+pub(super) fn unprotected(config: &Config, lane: &str) -> Option<String> {
+    let throttles = config.throttles.iter();
+    let throttles = throttles.filter(|throttle| throttle.watched == lane);
+    let objective = config.lane(lane).and_then(|lane| lane.objective.as_ref());
+    let mut modes: Vec<Mode> = throttles.map(|throttle| throttle.mode).collect();
+    modes.extend(objective.map(|objective| objective.mode));
+    let why = if modes.is_empty() {
+        "no throttle watches it and it has no objective"
+    } else if modes.contains(&Mode::Enforce) {
+        return None;
+    } else {
+        "of its throttles and its objective none has `mode: enforce`"
+    };
+    Some(format!(
+        "no other lane yields to lane {lane}: {why} (lanes.yaml: throttles, objective); the lease only marks the run for `pglanes report`"
+    ))
 }
 
 /// Who holds the lease, for people: the program's name and the number of this process. Not its arguments, which may hold
@@ -170,6 +183,8 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
+    use pglanes_config::{Activity, Objective};
+
     use super::*;
 
     #[test]
@@ -183,11 +198,32 @@ mod tests {
     }
 
     #[test]
-    fn only_a_throttle_that_watches_leases_makes_one_matter() {
+    fn only_where_no_other_lane_yields_to_a_command_is_that_said() {
         let mut config = Config::default();
-        assert!(!is_watched(&config, "evaluation"));
-        config.throttles[0].activity = Activity::Leased;
-        assert!(is_watched(&config, "evaluation"));
-        assert!(!is_watched(&config, "ltst"));
+        assert_eq!(
+            unprotected(&config, "evaluation"),
+            None,
+            "by throttles that watch `busy`"
+        );
+        let warning = unprotected(&config, "default").unwrap();
+        assert!(
+            warning.contains("lane default: no throttle watches it"),
+            "{warning}"
+        );
+        for throttle in &mut config.throttles {
+            throttle.activity = Activity::Leased;
+        }
+        assert_eq!(unprotected(&config, "evaluation"), None);
+        for throttle in &mut config.throttles {
+            throttle.mode = Mode::Observe;
+        }
+        let warning = unprotected(&config, "evaluation").unwrap();
+        assert!(warning.contains("none has `mode: enforce`"), "{warning}");
+        let lane = config
+            .lanes
+            .iter_mut()
+            .find(|lane| lane.name == "evaluation");
+        lane.unwrap().objective = Some(Objective::default());
+        assert_eq!(unprotected(&config, "evaluation"), None);
     }
 }

@@ -50,11 +50,8 @@ pub(crate) async fn run(source: &Source, config: &Config, arguments: &Arguments)
     for note in &environment.notes {
         eprintln!("pglanes run: {note}");
     }
-    if !lease::is_watched(config, &arguments.lane) {
-        eprintln!(
-            "pglanes run: no throttle watches `leased` on lane {}: the lease holds nothing back (lanes.yaml: throttles)",
-            arguments.lane
-        );
+    if let Some(warning) = lease::unprotected(config, &arguments.lane) {
+        eprintln!("pglanes run: {warning}");
     }
     let holder = lease::holder(&arguments.command);
     let held = match Held::take(config, &arguments.lane, holder, TIME_TO_LIVE).await {
