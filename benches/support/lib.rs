@@ -7,6 +7,7 @@ pub mod contention;
 pub mod objective;
 pub mod pgbouncer;
 pub mod process;
+pub mod schema;
 pub mod what_if;
 
 /// Runs a measurement to its end, or until Ctrl-C: dropping it removes what it made.

@@ -5,46 +5,59 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use pglanes_advisor::schema::{Names, Outcome, Patience, apply};
-use pglanes_benches::clock;
 use pglanes_config::UpstreamTls;
 use pglanes_control::{Host, ServerAddress, Session};
 use pglanes_testbed::{Postgres, schema};
 use tokio_postgres::Client;
 
+use super::Size;
+use crate::clock;
+
 /// The seed of all content.
 const SEED: u64 = 20_260;
+
 /// Small cached answers beside the evaluation's large ones, and metrics of the last thirty days.
-const MORE: &str = "
-    INSERT INTO memory_retrieval_cache SELECT 'ltst:' || n, jsonb_build_object('text', repeat(md5(n::text), 12)), '{}',
-        CURRENT_TIMESTAMP + INTERVAL '1 day' FROM generate_series(1, 30000) n;
-    INSERT INTO memory_performance_metrics SELECT 'search', n % 400, '{\"source\": \"ltst\"}',
-        CURRENT_TIMESTAMP - INTERVAL '30 days' * (1 - n / 600000.0) FROM generate_series(1, 600000) n";
+fn more(size: Size) -> String {
+    let Size {
+        answers, metrics, ..
+    } = size;
+    format!(
+        "INSERT INTO memory_retrieval_cache SELECT 'ltst:' || n, jsonb_build_object('text', repeat(md5(n::text), 12)), '{{}}', \
+             CURRENT_TIMESTAMP + INTERVAL '1 day' FROM generate_series(1, {answers}) n; \
+         INSERT INTO memory_performance_metrics SELECT 'search', n % 400, '{{\"source\": \"ltst\"}}', \
+             CURRENT_TIMESTAMP - INTERVAL '30 days' * (1 - n / {metrics}.0) FROM generate_series(1, {metrics}) n"
+    )
+}
 
 /// The server.
-pub(crate) struct World {
+pub(super) struct World {
     postgres: Postgres,
     /// A server whose build has lz4, where one was named.
     lz4: Option<ServerAddress>,
-    /// Messages.
-    pub(crate) rows: u64,
+    pub(super) size: Size,
 }
 
 /// One operation of a script, before and after.
-pub(crate) struct Measured {
-    pub(crate) what: &'static str,
-    pub(crate) unit: &'static str,
-    pub(crate) before: Vec<f64>,
-    pub(crate) after: Vec<f64>,
+#[derive(Debug, Clone)]
+pub struct Measured {
+    /// What it is.
+    pub what: String,
+    /// Of the figures.
+    pub unit: &'static str,
+    /// Without the script.
+    pub before: Vec<f64>,
+    /// With it.
+    pub after: Vec<f64>,
 }
 
 /// Two copies of the database.
-pub(crate) struct Pair {
-    pub(crate) before: Client,
-    pub(crate) after: Client,
+pub(super) struct Pair {
+    pub(super) before: Client,
+    pub(super) after: Client,
 }
 
 impl World {
-    pub(crate) async fn load(rows: u64, lz4: Option<ServerAddress>) -> anyhow::Result<World> {
+    pub(super) async fn load(size: Size, lz4: Option<ServerAddress>) -> anyhow::Result<World> {
         let start = || {
             Postgres::builder()
                 .setting("autovacuum_naptime", "1s")
@@ -54,23 +67,23 @@ impl World {
         let admin = postgres.connect("postgres").await?;
         admin.batch_execute("CREATE DATABASE base").await?;
         let base = postgres.connect("base").await?;
-        eprintln!("loading {rows} messages");
-        schema::load(&base, rows, SEED, &|_, _| {}).await?;
-        base.batch_execute(MORE).await?;
+        eprintln!("loading {} messages", size.rows);
+        schema::load(&base, size.rows, SEED, &|_, _| {}).await?;
+        base.batch_execute(&more(size)).await?;
         base.batch_execute("VACUUM (ANALYZE)").await?;
         Ok(World {
             postgres,
             lz4,
-            rows,
+            size,
         })
     }
 
-    pub(crate) async fn connect(&self, database: &str) -> anyhow::Result<Client> {
+    pub(super) async fn connect(&self, database: &str) -> anyhow::Result<Client> {
         Ok(self.postgres.connect(database).await?)
     }
 
     /// Copies for a script; `both` names scripts that both copies have.
-    pub(crate) async fn pair(&self, script: &str, both: &[&str]) -> anyhow::Result<Pair> {
+    pub(super) async fn pair(&self, script: &str, both: &[&str]) -> anyhow::Result<Pair> {
         let admin = self.connect("postgres").await?;
         for copy in ["before", "after"] {
             let remake = [
@@ -97,7 +110,7 @@ impl World {
     }
 
     /// Two databases with nothing but the evaluation's cache, on the server with lz4; `None` where none was named.
-    pub(crate) async fn lz4_pair(&self, script: &str) -> anyhow::Result<Option<Pair>> {
+    pub(super) async fn lz4_pair(&self, script: &str) -> anyhow::Result<Option<Pair>> {
         let Some(address) = &self.lz4 else {
             return Ok(None);
         };
@@ -174,9 +187,9 @@ async fn apply_to(address: &ServerAddress, scripts: &[&str]) -> anyhow::Result<(
 
 impl Pair {
     /// Runs an operation on both, in turn, and takes its time.
-    pub(crate) async fn time(
+    pub(super) async fn time(
         &self,
-        what: &'static str,
+        what: impl Into<String>,
         repetitions: u32,
         operation: impl AsyncFn(&Client, bool, u32) -> anyhow::Result<f64>,
     ) -> anyhow::Result<Measured> {
@@ -193,7 +206,7 @@ impl Pair {
             }
         }
         Ok(Measured {
-            what,
+            what: what.into(),
             unit: "ms",
             before,
             after,
@@ -201,7 +214,7 @@ impl Pair {
     }
 
     /// Runs a script on both.
-    pub(crate) async fn run(&self, script: &str) -> anyhow::Result<()> {
+    pub(super) async fn run(&self, script: &str) -> anyhow::Result<()> {
         for client in [&self.before, &self.after] {
             client.batch_execute(script).await?;
         }
@@ -210,7 +223,7 @@ impl Pair {
 }
 
 /// The time that something takes, in milliseconds.
-pub(crate) async fn milliseconds<T, E: Into<anyhow::Error>>(
+pub(super) async fn milliseconds<T, E: Into<anyhow::Error>>(
     work: impl Future<Output = Result<T, E>>,
 ) -> anyhow::Result<f64> {
     let begun = clock::now();

@@ -2,15 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use pglanes_benches::clock;
 use tokio_postgres::Client;
 
+use super::Size;
 use super::world::{Measured, Pair, World, milliseconds};
+use crate::clock;
 
 /// Those that are measured.
-pub(crate) const SCRIPTS: [&str; 7] = [
+pub const SCRIPTS: [&str; 7] = [
     "10-cache-expiry",
     "20-messages-updates",
     "21-cache-churn",
@@ -23,29 +24,26 @@ pub(crate) const SCRIPTS: [&str; 7] = [
 const SLICES: u64 = 40;
 
 /// The figures of one script.
-pub(crate) async fn of(
-    script: &str,
-    world: &World,
-    repetitions: u32,
-) -> anyhow::Result<Vec<Measured>> {
+pub(super) async fn of(script: &str, world: &World) -> anyhow::Result<Vec<Measured>> {
     match script {
-        "10-cache-expiry" => expiry(world, repetitions).await,
-        "20-messages-updates" => updates(world, repetitions).await,
+        "10-cache-expiry" => expiry(world).await,
+        "20-messages-updates" => updates(world).await,
         "21-cache-churn" => churn(world).await,
-        "30-cache-compression" => compression(world, repetitions).await,
-        "40-metrics-brin" => metrics(world, repetitions).await,
-        "50-json-containment" => containment(world, repetitions).await,
+        "30-cache-compression" => compression(world).await,
+        "40-metrics-brin" => metrics(world).await,
+        "50-json-containment" => containment(world).await,
         _ => compaction(world).await,
     }
 }
 
-async fn expiry(world: &World, repetitions: u32) -> anyhow::Result<Vec<Measured>> {
+async fn expiry(world: &World) -> anyhow::Result<Vec<Measured>> {
+    let repetitions = world.size.repetitions;
     let pair = world.pair("10-cache-expiry", &[]).await?;
     const EXPIRED: &str = "INSERT INTO memory_retrieval_cache SELECT 'old:' || n, '{}', '{}', CURRENT_TIMESTAMP - INTERVAL '1 hour' \
          FROM generate_series(1, 200) n";
     let price = cache_writes(&pair, "its price: a write of the evaluation", repetitions).await?;
     let expire = pair.time(
-        "200 of 30,000 entries expire",
+        format!("200 of {} entries expire", world.size.answers),
         repetitions,
         async |client, is_after, _| {
             client.batch_execute(EXPIRED).await?;
@@ -62,7 +60,7 @@ async fn expiry(world: &World, repetitions: u32) -> anyhow::Result<Vec<Measured>
 /// A large answer over the one in the cache, as the evaluation writes it.
 async fn cache_writes(
     pair: &Pair,
-    what: &'static str,
+    what: impl Into<String>,
     repetitions: u32,
 ) -> anyhow::Result<Measured> {
     let answer = "SELECT retrieved_context::text FROM memory_retrieval_cache WHERE cache_key = 'ragchecker:case-1:1'";
@@ -104,7 +102,7 @@ async fn settle(pair: &Pair, rows: u64) -> anyhow::Result<()> {
 
 async fn slices(
     pair: &Pair,
-    what: &'static str,
+    what: impl Into<String>,
     rows: u64,
     repetitions: u32,
 ) -> anyhow::Result<Measured> {
@@ -115,15 +113,16 @@ async fn slices(
     .await
 }
 
-async fn updates(world: &World, repetitions: u32) -> anyhow::Result<Vec<Measured>> {
+async fn updates(world: &World) -> anyhow::Result<Vec<Measured>> {
+    let repetitions = world.size.repetitions;
     let pair = world.pair("20-messages-updates", &[]).await?;
-    settle(&pair, world.rows).await?;
+    settle(&pair, world.size.rows).await?;
     pair.run("SELECT pg_stat_reset_single_table_counters('conversation_messages'::regclass)")
         .await?;
     let updated = slices(
         &pair,
         "compaction updates 1/40 of the messages",
-        world.rows,
+        world.size.rows,
         repetitions,
     )
     .await?;
@@ -138,7 +137,7 @@ async fn updates(world: &World, repetitions: u32) -> anyhow::Result<Vec<Measured
         })
         .await?;
     let mut size = Measured {
-        what: "the table's size",
+        what: "the table's size".to_owned(),
         unit: "MB",
         before: Vec::new(),
         after: Vec::new(),
@@ -159,13 +158,23 @@ async fn updates(world: &World, repetitions: u32) -> anyhow::Result<Vec<Measured
 async fn churn(world: &World) -> anyhow::Result<Vec<Measured>> {
     let pair = world.pair("21-cache-churn", &[]).await?;
     const SIZE: &str = "SELECT pg_total_relation_size('memory_retrieval_cache')::float8 / 1e6";
-    let value = "INSERT INTO memory_retrieval_cache SELECT 'big:' || n, (SELECT jsonb_build_object('text', string_agg(md5(random()::text), '')) \
-         FROM generate_series(1, 600)), '{}', 'infinity' FROM generate_series(1, 3000) n; VACUUM (ANALYZE) memory_retrieval_cache";
+    let Size {
+        large,
+        rewrites,
+        pause,
+        ..
+    } = world.size;
+    let value = format!(
+        "INSERT INTO memory_retrieval_cache SELECT 'big:' || n, (SELECT jsonb_build_object('text', string_agg(md5(random()::text), '')) \
+         FROM generate_series(1, 600)), '{{}}', 'infinity' FROM generate_series(1, {large}) n; VACUUM (ANALYZE) memory_retrieval_cache"
+    );
+    // Three in a hundred at a time.
+    let part = large * 3 / 100;
     for part in value.split(';') {
         pair.run(part).await?;
     }
     let mut grown = Measured {
-        what: "growth of the cache while 60 % of it is rewritten",
+        what: "growth of the cache while up to 60 % of it is rewritten".to_owned(),
         unit: "MB",
         before: Vec::new(),
         after: Vec::new(),
@@ -174,21 +183,20 @@ async fn churn(world: &World) -> anyhow::Result<Vec<Measured>> {
     for (client, start) in [&pair.before, &pair.after].into_iter().zip(&mut start) {
         *start = client.query_one(SIZE, &[]).await?.get(0);
     }
-    for round in 0..20 {
+    for round in 0..rewrites {
         pair.run(&format!(
             "UPDATE memory_retrieval_cache SET retrieved_context = (SELECT jsonb_build_object('text', string_agg(md5(random()::text), '')) \
              FROM generate_series(1, 600) WHERE cache_key IS NOT NULL) WHERE cache_key IN (SELECT 'big:' || n FROM generate_series({}, {}) n)",
-            round * 90 + 1,
-            round * 90 + 90
+            round * part + 1,
+            round * part + part
         ))
         .await?;
-        // Statistics are reported within a second; autovacuum looks every second.
-        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        tokio::time::sleep(pause).await;
         let sizes: [f64; 2] = [
             pair.before.query_one(SIZE, &[]).await?.get(0),
             pair.after.query_one(SIZE, &[]).await?.get(0),
         ];
-        if round >= 10 {
+        if round >= rewrites / 2 {
             grown.before.push(sizes[0] - start[0]);
             grown.after.push(sizes[1] - start[1]);
         }
@@ -196,7 +204,8 @@ async fn churn(world: &World) -> anyhow::Result<Vec<Measured>> {
     Ok(vec![grown])
 }
 
-async fn compression(world: &World, repetitions: u32) -> anyhow::Result<Vec<Measured>> {
+async fn compression(world: &World) -> anyhow::Result<Vec<Measured>> {
+    let repetitions = world.size.repetitions;
     let Some(pair) = world.lz4_pair("30-cache-compression").await? else {
         eprintln!("30-cache-compression: --lz4-server names no server whose build has lz4");
         return Ok(Vec::new());
@@ -215,10 +224,11 @@ async fn compression(world: &World, repetitions: u32) -> anyhow::Result<Vec<Meas
     Ok(vec![written, read])
 }
 
-async fn metrics(world: &World, repetitions: u32) -> anyhow::Result<Vec<Measured>> {
+async fn metrics(world: &World) -> anyhow::Result<Vec<Measured>> {
+    let repetitions = world.size.repetitions;
     let pair = world.pair("40-metrics-brin", &[]).await?;
     let asked = pair
-        .time("the last hour of 600,000 metrics", repetitions, async |client, _, _| {
+        .time(format!("the last hour of {} metrics", world.size.metrics), repetitions, async |client, _, _| {
             milliseconds(client.simple_query(
                 "SELECT operation_type, count(*), avg(execution_time_ms) FROM memory_performance_metrics \
                  WHERE created_at > CURRENT_TIMESTAMP - INTERVAL '1 hour' GROUP BY 1",
@@ -237,12 +247,13 @@ async fn metrics(world: &World, repetitions: u32) -> anyhow::Result<Vec<Measured
     Ok(vec![asked, inserted])
 }
 
-async fn containment(world: &World, repetitions: u32) -> anyhow::Result<Vec<Measured>> {
+async fn containment(world: &World) -> anyhow::Result<Vec<Measured>> {
+    let repetitions = world.size.repetitions;
     // Beside the room for updates, which the index takes away again.
     let pair = world
         .pair("50-json-containment", &["20-messages-updates"])
         .await?;
-    settle(&pair, world.rows).await?;
+    settle(&pair, world.size.rows).await?;
     let asked = pair
         .time("messages of one topic of 40", repetitions, async |client, _, number| {
             let ask = format!("SELECT count(*) FROM conversation_messages WHERE metadata @> '{{\"topic\": \"t{}\"}}'", number % 40);
@@ -252,7 +263,7 @@ async fn containment(world: &World, repetitions: u32) -> anyhow::Result<Vec<Meas
     let updated = slices(
         &pair,
         "its price: compaction updates 1/40 of the messages",
-        world.rows,
+        world.size.rows,
         repetitions,
     )
     .await?;
@@ -267,7 +278,7 @@ const MORE_MESSAGES: &str = "INSERT INTO conversation_messages (session_id, cont
 async fn compaction(world: &World) -> anyhow::Result<Vec<Measured>> {
     let pair = world.pair("60-compaction", &[]).await?;
     pair.run(MORE_MESSAGES).await?;
-    let rows = world.rows * (MORE_COPIES + 1);
+    let rows = world.size.rows * (MORE_COPIES + 1);
     let others = [
         world.connect("before").await?,
         world.connect("after").await?,
@@ -297,7 +308,7 @@ async fn compaction(world: &World) -> anyhow::Result<Vec<Measured>> {
         .await?;
     let [before, after] = waits.map(RefCell::into_inner);
     let waited = Measured {
-        what: "meanwhile, the longest wait of another who locks a row at a time",
+        what: "meanwhile, the longest wait of another who locks a row at a time".to_owned(),
         unit: "ms",
         before,
         after,
