@@ -183,7 +183,7 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
-    use pglanes_config::{Activity, Objective};
+    use pglanes_config::Activity;
 
     use super::*;
 
@@ -217,13 +217,13 @@ mod tests {
         for throttle in &mut config.throttles {
             throttle.mode = Mode::Observe;
         }
-        let warning = unprotected(&config, "evaluation").unwrap();
-        assert!(warning.contains("none has `mode: enforce`"), "{warning}");
+        assert_eq!(unprotected(&config, "evaluation"), None, "its objective");
         let lane = config
             .lanes
             .iter_mut()
             .find(|lane| lane.name == "evaluation");
-        lane.unwrap().objective = Some(Objective::default());
-        assert_eq!(unprotected(&config, "evaluation"), None);
+        lane.unwrap().objective = None;
+        let warning = unprotected(&config, "evaluation").unwrap();
+        assert!(warning.contains("none has `mode: enforce`"), "{warning}");
     }
 }
