@@ -223,8 +223,16 @@ async fn the_memory_system_outlives_the_loss_of_its_connections() {
     let running = tokio::spawn(async move { memory.run(&target, stop).await });
     let ours =
         "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'ltst'";
-    let connected = format!("SELECT count(*) {ours}");
-    until(&client, &connected, 8).await;
+    // Who is only about to connect for the first time has nothing to lose: some have done something.
+    let work = "SELECT (seq_scan + idx_scan)::bigint FROM pg_stat_user_tables WHERE relname = 'conversation_messages'";
+    let worked_on = async |before: i64| {
+        let more = format!("SELECT (({work}) >= {before} + 50)::int::bigint");
+        until(&client, &more, 1).await;
+    };
+    until(&client, &format!("SELECT count(*) {ours}"), 8).await;
+    worked_on(0).await;
+    let row = client.query_one("SELECT clock_timestamp()::text", &[]);
+    let lost: String = row.await.unwrap().get(0);
     assert_eq!(
         number(
             &client,
@@ -233,7 +241,12 @@ async fn the_memory_system_outlives_the_loss_of_its_connections() {
         .await,
         8
     );
-    until(&client, &connected, 8).await;
+    // Who was lost is still shown for a moment.
+    for (when, expected) in [("<=", 0), (">", 8)] {
+        let connected = format!("SELECT count(*) {ours} AND backend_start {when} '{lost}'");
+        until(&client, &connected, expected).await;
+    }
+    worked_on(number(&client, work).await).await;
     handle.stop();
     let report = running.await.unwrap();
     // Those that were still about to connect for the first time do not count.

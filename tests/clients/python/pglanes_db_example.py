@@ -145,7 +145,10 @@ def a_deadlock_is_tried_again_and_both_get_through() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(results.values(), key=len) == [[None], ["40P01", None]], results
+    # On a busy machine who tries again may meet the other once more.
+    lost = [code for codes in results.values() for code in codes[:-1]]
+    assert lost and set(lost) == {"40P01"}, results
+    assert [codes[-1] for codes in results.values()] == [None, None], results
 
 
 def a_lost_connection_is_tried_again_only_where_that_is_asked_for() -> None:

@@ -130,6 +130,13 @@ fn take_one(passed: &mut ListenFd, at: usize) -> Result<Passed, SocketError> {
     Ok(listener)
 }
 
+/// Whether it is one to accept connections from. macOS has no answer to that (SO_ACCEPTCONN): there the first accept tells.
 fn listens(socket: impl AsFd) -> std::io::Result<bool> {
-    Ok(rustix::net::sockopt::socket_acceptconn(socket)?)
+    #[cfg(not(target_vendor = "apple"))]
+    return Ok(rustix::net::sockopt::socket_acceptconn(socket)?);
+    #[cfg(target_vendor = "apple")]
+    {
+        let _ = socket;
+        Ok(true)
+    }
 }
