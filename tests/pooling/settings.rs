@@ -279,6 +279,74 @@ async fn a_setting_that_the_next_connection_refuses_is_an_error_and_no_more() {
 }
 
 #[tokio::test]
+async fn set_transaction_outside_a_block_harms_nobody() {
+    for said in [
+        "SET TRANSACTION READ ONLY",
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE, DEFERRABLE",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+    ] {
+        let proxy = Proxy::with_slots(1).run().await;
+        let (one, other) = (connect(&proxy, "").await, connect(&proxy, "").await);
+        soon(one.batch_execute(said)).await.unwrap();
+        soon(one.batch_execute("SET work_mem = '3MB'"))
+            .await
+            .unwrap();
+        // They take turns on the one connection.
+        for _ in 0..2 {
+            assert_eq!(value(&other, WORK_MEM).await, "4MB", "{said}");
+            soon(other.batch_execute("CREATE TEMP TABLE t (); DROP TABLE t"))
+                .await
+                .unwrap();
+            assert_eq!(value(&one, WORK_MEM).await, "3MB", "{said}");
+        }
+        drop((one, other));
+        invariants(&proxy).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_on_which_settings_cannot_be_made_is_not_handed_on() {
+    let swap = Swap::new().await;
+    let (one, other) = (
+        connect(&swap.proxy, "").await,
+        connect(&swap.proxy, "").await,
+    );
+    // Once a connection has had temporary tables its temp_buffers stay as they are.
+    let temporary = "CREATE TEMP TABLE t (a int); INSERT INTO t VALUES (1)";
+    soon(one.batch_execute(temporary)).await.unwrap();
+    let used = backend(&one).await;
+    soon(other.batch_execute("SET temp_buffers = '16MB'"))
+        .await
+        .unwrap();
+    assert_ne!(backend(&other).await, used);
+    soon(one.batch_execute("DROP TABLE t")).await.unwrap();
+    eventually("it is free", || async {
+        swap.proxy.pinned("temporary_table") == 0
+    })
+    .await;
+    // All but that one are held, so that the other session gets it: it is refused there, and after that nobody is.
+    let third = connect(&swap.proxy, "").await;
+    for holder in [&one, &third] {
+        soon(holder.batch_execute("BEGIN")).await.unwrap();
+    }
+    let free = if backend(&one).await == used {
+        &one
+    } else {
+        &third
+    };
+    soon(free.batch_execute("COMMIT")).await.unwrap();
+    let refused = soon(other.batch_execute("SELECT 1")).await.unwrap_err();
+    assert_eq!(refused.code().map(|code| code.code()), Some("22023"));
+    for _ in 0..3 {
+        assert_eq!(value(&other, "SHOW temp_buffers").await, "16MB");
+        assert_eq!(value(free, "SHOW temp_buffers").await, "8MB");
+    }
+    drop(third);
+    drop((one, other));
+    invariants(&swap.done()).await;
+}
+
+#[tokio::test]
 async fn what_a_role_starts_with_is_what_it_was_altered_to() {
     let proxy = Proxy::with("").slots(3).run().await;
     let admin = connect(&proxy, "").await;

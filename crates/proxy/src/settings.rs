@@ -26,6 +26,14 @@ const QUOTED_LISTS: [&str; 5] = [
     "unix_socket_directories",
 ];
 
+/// Settings that each transaction starts anew and that cannot be reset. A SET TRANSACTION outside a transaction block leaves
+/// PostgreSQL saying that the session had set them.
+const OF_TRANSACTIONS: [&str; 3] = [
+    "transaction_isolation",
+    "transaction_read_only",
+    "transaction_deferrable",
+];
+
 /// A setting every value of which is accepted: it needs no answer before the transaction
 /// that follows.
 const CANNOT_FAIL: &str = "application_name";
@@ -192,7 +200,7 @@ pub(crate) fn capture_query<'a>(custom: impl Iterator<Item = &'a str>) -> String
 pub(crate) enum Captured {
     /// This setting has this value.
     Value(String, String),
-    /// A custom setting does not exist, or was reset.
+    /// A custom setting does not exist, or was reset; or it is none of the session's.
     Nothing,
     /// It cannot be said for certain what it is.
     Unreadable,
@@ -214,6 +222,7 @@ pub(crate) fn captured_row(body: &[u8], utf8: bool) -> Captured {
     match columns {
         Some((Some(_), None)) => Captured::Nothing,
         Some((Some(name), Some(value))) => match (readable(name), readable(value)) {
+            (Some(name), _) if OF_TRANSACTIONS.contains(&name.as_str()) => Captured::Nothing,
             (Some(name), Some(value)) => Captured::Value(name, value),
             _ => Captured::Unreadable,
         },
@@ -375,6 +384,8 @@ mod tests {
         }
         let null = b"\0\x02\0\0\0\x01a\xff\xff\xff\xff";
         assert_eq!(captured_row(null, true), Captured::Nothing);
+        let row = b"\0\x02\0\0\0\x15transaction_read_only\0\0\0\x02on";
+        assert_eq!(captured_row(row, true), Captured::Nothing);
         // The same bytes are one letter in UTF-8 and two in LATIN1.
         let letters = b"\0\x02\0\0\0\x01a\0\0\0\x02\xc3\xa9";
         assert_eq!(captured_row(letters, true), value("a", "é"));

@@ -5,16 +5,18 @@
 //! the shared [`StatementCache`], the [`ClientStatements`] of a session, and the
 //! [`ServerStatements`] of a connection.
 
-use std::borrow::Borrow;
+mod cache;
+
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::BuildHasher;
 use std::io::Write as _;
 use std::ops::Range;
 use std::rc::Rc;
 
 use crate::replies::Prepared;
-use crate::sql::{Inspection, inspect};
+use crate::sql::Inspection;
+pub use cache::StatementCache;
 
 /// Every server-side name of ours starts so; clients are expected not to.
 pub const NAME_PREFIX: &str = "pglanes_";
@@ -30,6 +32,8 @@ pub struct Statement {
     pub id: StatementId,
     /// Text, NUL, parameter types: as the client's Parse had them.
     pub content: Box<[u8]>,
+    /// What its names mean, where that is not what they mean to everybody.
+    scope: Box<[u8]>,
     /// What the text does.
     pub inspection: Inspection,
     /// It has been parsed before, by anybody: worth keeping where that is an option.
@@ -57,97 +61,6 @@ impl Statement {
     /// The statement's text.
     pub fn text(&self) -> &[u8] {
         crate::frame::split_cstr(&self.content).map_or(&self.content, |(text, _)| text)
-    }
-}
-
-#[derive(Debug)]
-struct ByContent(Rc<Statement>);
-
-impl Borrow<[u8]> for ByContent {
-    fn borrow(&self) -> &[u8] {
-        &self.0.content
-    }
-}
-impl PartialEq for ByContent {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.content == other.0.content
-    }
-}
-impl Eq for ByContent {}
-impl Hash for ByContent {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.content.hash(state);
-    }
-}
-
-/// Statements by content, shared by all sessions. Those no session names any more are
-/// dropped once the cache is above its limit; the limit never refuses a statement.
-#[derive(Debug)]
-pub struct StatementCache<S> {
-    statements: HashSet<ByContent, S>,
-    next: u64,
-    limit: usize,
-    sweep_at: usize,
-}
-
-impl<S: BuildHasher> StatementCache<S> {
-    /// An empty cache which keeps about `limit` unused statements. The hasher must be
-    /// keyed at random: clients choose the contents.
-    pub fn new(limit: usize, hasher: S) -> Self {
-        Self {
-            statements: HashSet::with_hasher(hasher),
-            next: 1,
-            limit,
-            sweep_at: limit,
-        }
-    }
-
-    /// The statement with this content (text, NUL, types).
-    pub fn intern(&mut self, content: &[u8]) -> Rc<Statement> {
-        if let Some(found) = self.statements.get(content) {
-            return Rc::clone(&found.0);
-        }
-        if self.statements.len() >= self.sweep_at {
-            self.statements
-                .retain(|entry| Rc::strong_count(&entry.0) > 1);
-            // Twice what is in use: sweeping stays a constant cost per statement.
-            self.sweep_at = self.limit.max(self.statements.len() * 2);
-        }
-        let text = crate::frame::split_cstr(content).map_or(content, |(text, _)| text);
-        let statement = Rc::new(Statement {
-            id: StatementId(self.next),
-            content: content.into(),
-            inspection: inspect(text),
-            seen: Cell::new(false),
-            taken_in: Cell::new(None),
-        });
-        self.next += 1;
-        self.statements.insert(ByContent(Rc::clone(&statement)));
-        statement
-    }
-
-    /// Something that plans depend on was changed: whoever prepares a known content from now on gets a statement of another
-    /// identity, so that it is prepared anew. Names given before keep theirs, and are answered for the plans they have: what
-    /// their clients were told of their rows would not hold for others.
-    pub fn renew(&mut self) {
-        self.statements.clear();
-        self.sweep_at = self.limit;
-    }
-
-    /// The statement with this content, if it is known.
-    pub fn find(&self, content: &[u8]) -> Option<Rc<Statement>> {
-        let found = self.statements.get(content);
-        found.map(|found| Rc::clone(&found.0))
-    }
-
-    /// Statements held now.
-    pub fn len(&self) -> usize {
-        self.statements.len()
-    }
-
-    /// Whether none is held.
-    pub fn is_empty(&self) -> bool {
-        self.statements.is_empty()
     }
 }
 
@@ -252,7 +165,12 @@ impl<S: BuildHasher> ClientStatements<S> {
         let mut names = self.names.iter();
         let found = names.find(|(_, named)| named.statement.id == statement);
         let found = found.map(|(name, _)| &**name);
-        found.or_else(|| {
+        let closing = || {
+            let mut closing = self.closing.iter().flatten();
+            let found = closing.find(|(_, named)| named.statement.id == statement);
+            found.map(|(name, _)| &**name)
+        };
+        found.or_else(closing).or_else(|| {
             let mut former = self.former.iter().rev();
             let found = former.find(|(_, known)| *known == statement);
             found.map(|(name, _)| &**name)
@@ -458,46 +376,26 @@ mod tests {
     type Fixed = BuildHasherDefault<DefaultHasher>;
 
     #[test]
-    fn content_decides_and_types_are_part_of_it() {
-        let mut cache = StatementCache::new(10, Fixed::default());
-        let one = cache.intern(b"SELECT $1\0\0\0");
-        assert_eq!(cache.intern(b"SELECT $1\0\0\0").id, one.id);
-        assert_ne!(cache.intern(b"SELECT $1\0\0\x01\0\0\0\x17").id, one.id);
-        assert_eq!(one.text(), b"SELECT $1");
-    }
-
-    #[test]
     fn a_renewed_cache_prepares_anew_and_leaves_names_their_statements() {
         let mut cache = StatementCache::new(4, Fixed::default());
         let mut client = ClientStatements::<Fixed>::default();
-        let old = cache.intern(b"SELECT * FROM t\0\0\0");
+        let old = cache.intern(b"", b"SELECT * FROM t\0\0\0");
         client.give(b"n", Rc::clone(&old));
         cache.renew();
-        assert!(cache.find(b"SELECT * FROM t\0\0\0").is_none());
-        let new = cache.intern(b"SELECT * FROM t\0\0\0");
+        assert!(cache.find(b"", b"SELECT * FROM t\0\0\0").is_none());
+        let new = cache.intern(b"", b"SELECT * FROM t\0\0\0");
         assert_ne!(new.id, old.id);
         assert_eq!(client.get(b"n").map(|named| named.id), Some(old.id));
-    }
-
-    #[test]
-    fn the_cache_drops_what_nobody_names_and_keeps_the_rest() {
-        let mut cache = StatementCache::new(4, Fixed::default());
-        let kept = cache.intern(b"SELECT 0\0\0\0");
-        for number in 1..100 {
-            cache.intern(format!("SELECT {number}\0\0\0").as_bytes());
-        }
-        assert!(cache.len() <= 8, "{}", cache.len());
-        assert_eq!(cache.intern(b"SELECT 0\0\0\0").id, kept.id);
     }
 
     #[test]
     fn names_given_behind_a_forget_all_survive_it() {
         let mut cache = StatementCache::new(4, Fixed::default());
         let mut client = ClientStatements::<Fixed>::default();
-        client.give(b"old", cache.intern(b"SELECT 1\0\0\0"));
+        client.give(b"old", cache.intern(b"", b"SELECT 1\0\0\0"));
         client.confirm();
         client.forget_all_sent();
-        client.give(b"new", cache.intern(b"SELECT 2\0\0\0"));
+        client.give(b"new", cache.intern(b"", b"SELECT 2\0\0\0"));
         client.forget_all_done();
         assert!(client.get(b"old").is_none());
         assert!(client.get(b"new").is_some());
@@ -509,14 +407,14 @@ mod tests {
     fn what_a_pool_has_taken_is_known_of_that_pool_alone() {
         let mut cache = StatementCache::new(4, Fixed::default());
         let mut client = ClientStatements::<Fixed>::default();
-        client.give(b"n", cache.intern(b"SELECT 1\0\0\0"));
-        assert!(cache.find(b"SELECT 2\0\0\0").is_none());
-        let statement = cache.find(b"SELECT 1\0\0\0").expect("it was interned");
+        client.give(b"n", cache.intern(b"", b"SELECT 1\0\0\0"));
+        assert!(cache.find(b"", b"SELECT 2\0\0\0").is_none());
+        let statement = cache.find(b"", b"SELECT 1\0\0\0").expect("it was interned");
         assert!(!statement.was_taken(7));
         client.confirm().expect("the name holds").note_taken(7);
         assert!(statement.was_taken(7) && !statement.was_taken(8));
         // A name that was given anew before its answer says nothing of the first statement.
-        client.give(b"m", cache.intern(b"SELECT 3\0\0\0"));
+        client.give(b"m", cache.intern(b"", b"SELECT 3\0\0\0"));
         client.close(b"m");
         assert!(client.confirm().is_none());
     }
@@ -537,12 +435,12 @@ mod tests {
     fn what_an_error_undoes_leaves_the_names_as_they_were() {
         let mut cache = StatementCache::new(4, Fixed::default());
         let mut client = ClientStatements::<Fixed>::default();
-        let old = cache.intern(b"SELECT 1\0\0\0");
+        let old = cache.intern(b"", b"SELECT 1\0\0\0");
         client.give(b"n", Rc::clone(&old));
         client.confirm();
         // Behind an error: closed and given again, and another given and closed.
         client.close(b"n");
-        client.give(b"n", cache.intern(b"SELECT 2\0\0\0"));
+        client.give(b"n", cache.intern(b"", b"SELECT 2\0\0\0"));
         client.give(b"m", Rc::clone(&old));
         client.close(b"m");
         client.close_undone();

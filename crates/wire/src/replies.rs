@@ -126,6 +126,8 @@ pub enum Undone {
     OwnClose(Prepared),
     /// The client's unnamed Parse never took place.
     UnnamedParse,
+    /// The oldest query of ours was ignored.
+    Own,
 }
 
 /// An answer that stands where the server's would have stood.
@@ -329,6 +331,12 @@ impl Replies {
         )
     }
 
+    /// How many queries of ours were ignored behind an error, among what [`Replies::take_undone`] gives.
+    pub fn own_undone(&self) -> usize {
+        let own = self.undone.iter().filter(|undone| **undone == Undone::Own);
+        own.count()
+    }
+
     /// What errors undid since this was last asked, oldest first.
     pub fn take_undone(&mut self) -> impl Iterator<Item = Undone> + '_ {
         self.undone.drain(..)
@@ -454,6 +462,7 @@ impl Replies {
                 self.undone.push(Undone::UnnamedParse);
             }
             Expect::CloseOwn(prepared) => self.undone.push(Undone::OwnClose(prepared)),
+            Expect::Own => self.undone.push(Undone::Own),
             _ => {}
         }
     }

@@ -39,6 +39,6 @@ pub use inspect::{Inspection, MAX_STATEMENTS, inspect};
 pub use kind::StatementKind;
 pub use normal::{MAX_NORMALISED, normalised};
 pub use one_setting::{OneSetting, one_setting};
-pub use settings::{custom_settings, set_config_dynamic, settings_named};
+pub use settings::{custom_settings, ends_in_reset, set_config_dynamic, settings_named};
 pub use tables::{MAX_TABLES, tables};
 pub use tags::{MAX_TAG_COMMENT, MAX_TAGS, tags};

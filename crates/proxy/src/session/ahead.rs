@@ -74,7 +74,7 @@ impl Session {
 
     /// The statement of this content, if a server of the pool has taken it and it pins nobody.
     fn taken_before(&self, content: &[u8]) -> Option<Rc<Statement>> {
-        let statement = self.hub.statements.borrow().find(content)?;
+        let statement = self.hub.statements.borrow().find(self.scope(), content)?;
         let pins = statement.inspection.effects;
         let pins = pins.contains(Effects::SEQUENCE_CURRVAL);
         (statement.was_taken(self.identity.pool.0) && !pins).then_some(statement)

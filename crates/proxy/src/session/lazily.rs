@@ -52,6 +52,11 @@ fn is_lone(seen: Inspection, text: &[u8], kind: StatementKind, effect: Effects) 
         })
 }
 
+fn is_lone_end(seen: Inspection, text: &[u8]) -> bool {
+    is_lone(seen, text, StatementKind::Commit, Effects::COMMIT)
+        || is_lone(seen, text, StatementKind::Rollback, Effects::ROLLBACK)
+}
+
 /// The most words that a BEGIN or COMMIT with everything in it has.
 const MOST_WORDS: usize = 24;
 
@@ -115,12 +120,8 @@ impl Session {
     /// False: it needs one.
     pub(super) fn answer_block(&mut self, header: Frame, rest: &[u8]) -> bool {
         if matches!(self.block, Block::Failed) {
-            if self.rolls_back(header, rest) {
-                // PostgreSQL answers it, and says besides that there is no transaction.
-                self.block = Block::None;
-                return false;
-            }
-            return self.answer_in_failed_block(header, rest);
+            // What ends it and is more than that is for PostgreSQL, which gets a failed transaction to end.
+            return !self.ends_and_more(header, rest) && self.answer_in_failed_block(header, rest);
         }
         let lazy = matches!(self.block, Block::Begun(_)) || {
             self.classify();
@@ -157,31 +158,39 @@ impl Session {
         }
     }
 
-    /// Whether this is the ROLLBACK of a driver that says it by the extended protocol.
-    fn rolls_back(&self, header: Frame, rest: &[u8]) -> bool {
+    /// Whether this ends a failed block in another way than by a lone COMMIT or ROLLBACK as a Query: by the extended protocol,
+    /// as some drivers say it, with AND CHAIN, or with other statements behind it.
+    fn ends_and_more(&self, header: Frame, rest: &[u8]) -> bool {
         let body = &rest[HEADER..header.total.min(rest.len())];
+        let ends = |seen: Inspection| {
+            let ends = Effects::COMMIT.union(Effects::ROLLBACK);
+            let first = matches!(seen.first, StatementKind::Commit | StatementKind::Rollback);
+            first && seen.effects.intersects(ends)
+        };
+        if header.tag == b'Q' {
+            let seen = sql::inspect(body);
+            return ends(seen) && !is_lone_end(seen, body);
+        }
         let behind = match frame::split_cstr(body) {
             Some((_, behind)) if matches!(header.tag, b'P' | b'B') => behind,
             _ => return false,
         };
         let second = frame::split_cstr(behind).map_or(behind, |(second, _)| second);
-        let kind = match header.tag {
-            b'P' => Some(sql::inspect(second).effects),
+        match header.tag {
+            b'P' => ends(sql::inspect(second)),
             // Its portal comes first, then the statement.
             _ => {
                 let names = self.statements.as_ref();
                 let statement = names.and_then(|names| names.get(second));
-                statement.map(|statement| statement.inspection.effects)
+                statement.is_some_and(|statement| ends(statement.inspection))
             }
-        };
-        kind == Some(Effects::ROLLBACK)
+        }
     }
 
     /// A failed block ends by COMMIT or ROLLBACK and takes nothing else.
     fn answer_in_failed_block(&mut self, header: Frame, rest: &[u8]) -> bool {
         let text = &rest[HEADER..header.total.min(rest.len())];
-        let first = (header.tag == b'Q').then(|| sql::inspect(text).first);
-        if matches!(first, Some(StatementKind::Commit | StatementKind::Rollback)) {
+        if header.tag == b'Q' && is_lone_end(sql::inspect(text), text) {
             self.block = Block::None;
             self.complete("ROLLBACK");
             return true;
@@ -211,11 +220,15 @@ impl Session {
         self.outbox.extend_from_slice(&out);
     }
 
-    /// Says the BEGIN to PostgreSQL that the client has had answered.
+    /// Says the BEGIN to PostgreSQL that the client has had answered, and makes it fail where the block has failed.
     pub(super) fn begin_for_real(&mut self, server: &mut Server) -> Result<(), OutOfSync> {
         match std::mem::replace(&mut self.block, Block::None) {
             Block::Begun(text) => Self::ask_ourselves(server, OwnQuery::Beginning, &text),
-            Block::None | Block::Failed => Ok(()),
+            Block::Failed => {
+                Self::ask_ourselves(server, OwnQuery::Beginning, b"BEGIN")?;
+                Self::ask_ourselves(server, OwnQuery::Aborting, super::orders::ABORT)
+            }
+            Block::None => Ok(()),
         }
     }
 }

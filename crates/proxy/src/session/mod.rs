@@ -10,6 +10,7 @@
 //! - `begin`, `lazily`, `ahead`: the first message of a transaction, while there is no server connection
 //! - `relay`: both directions while there is one
 //! - `requests`, `statements`, `unnamed`, `names`, `sequences`: what the client says
+//! - `scope`: what the names in a statement mean to the session
 //! - `answers`, `settle`: what the server says, and the end of a transaction
 //! - `stall`: clients that keep a server connection waiting
 //! - `orders`: what rules make it do
@@ -33,6 +34,7 @@ mod pins;
 mod refuse;
 mod relay;
 mod requests;
+mod scope;
 mod sequences;
 mod settle;
 mod stall;

@@ -10,7 +10,7 @@ use pglanes_wire::sql::{self, Effects, Inspection};
 
 use super::Session;
 use super::relay::Parting;
-use super::statements::write_frame;
+use super::statements::{write_frame, write_parse};
 use crate::server::{NO_UNNAMED, Server};
 use crate::splice::Splice;
 
@@ -40,7 +40,13 @@ impl Session {
         else {
             return Ok(false);
         };
-        self.ensure_prepared(server, &statement, splice)?;
+        if !server.statements.touch(statement.id) {
+            // Anything will do, as long as it cannot fail: PostgreSQL would ignore a Query behind an error, and never answer.
+            self.make_room(server, &statement, splice)?;
+            let prepared = server.statements.prepared(statement.id);
+            self.count(server, Expect::ParseOwn(prepared))?;
+            write_parse(splice.insert(), prepared, b"\0\0\0");
+        }
         self.count(server, expect)?;
         let mut buffer = [0; 48];
         let ours = write_name(server.statements.prepared(statement.id), &mut buffer);

@@ -11,7 +11,7 @@ use crate::server::{OwnQuery, Returned, Server};
 
 /// Fails in any transaction, needs no right, and leaves the reason in the server's log: PostgreSQL aborts the transaction,
 /// frees its locks, and waits for the client to end it.
-const ABORT: &str = "ROLLBACK TO SAVEPOINT \"pglanes: aborted by a rule of its lane\"";
+pub(super) const ABORT: &str = "ROLLBACK TO SAVEPOINT \"pglanes: aborted by a rule of its lane\"";
 
 impl Session {
     /// Does what it was ordered while it waits or between messages.

@@ -144,7 +144,7 @@ impl Pins {
         ];
         let mut pins = Self::default();
         for (effect, reason) in undoes {
-            if effects.contains(effect) {
+            if effects.contains(effect) || effects.contains(Effects::DISCARD_ALL) {
                 pins = pins.with(reason);
             }
         }
@@ -175,6 +175,13 @@ impl Session {
     /// Pins the session for a reason of its own.
     pub(super) fn pin(&mut self, reason: Reason) {
         self.set_pins(self.pins.with(reason));
+    }
+
+    /// Pins for what a statement that is being sent may make, and its text does not name: nothing that was sent before it, and
+    /// is answered with it, undoes that.
+    pub(super) fn pin_for_statement(&mut self, reason: Reason) {
+        self.work.makes(reason);
+        self.pin(reason);
     }
 
     /// Pins for what the text is about to make. Counted before the answer: a statement

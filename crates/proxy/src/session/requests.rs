@@ -200,7 +200,14 @@ impl Session {
         let have = header.total.min(rest.len());
         let text = &rest[HEADER..have];
         let seen = sql::inspect(text);
-        if self.listen_must_wait(server, seen, text) {
+        // Whether names are forgotten, and which, depends on what is outstanding.
+        let deallocates = seen.effects.intersects(
+            Effects::SQL_DEALLOCATE
+                .union(Effects::DEALLOCATE_ALL)
+                .union(Effects::DISCARD_ALL),
+        );
+        let in_doubt = server.replies.names_in_doubt() || !server.replies.status_is_known();
+        if (deallocates && in_doubt) || self.listen_must_wait(server, seen, text) {
             return Ok(Taken::NotYet);
         }
         count(&server.face.counts.queries, 1);
@@ -222,7 +229,7 @@ impl Session {
             self.will_run(server, seen, sql, Said::Query);
             if have < header.total {
                 // What was not seen may have made any state there is.
-                self.pin(Reason::LargeStatement);
+                self.pin_for_statement(Reason::LargeStatement);
             }
         }
         self.keep(PassTo::Server, header, rest, at, splice)
@@ -253,7 +260,7 @@ impl Session {
         };
         let function = function.try_into().map_or(0, u32::from_be_bytes);
         if !LARGE_OBJECT_FUNCTIONS.contains(&function) && !server.replies.is_skipping() {
-            self.pin(Reason::FunctionCall);
+            self.pin_for_statement(Reason::FunctionCall);
         }
         self.count_and_keep(server, Expect::FunctionCall, header, rest, at, splice)
     }
@@ -273,11 +280,12 @@ impl Session {
         let effects = self.share_channels(seen.effects, in_transaction, text);
         let effects = self.with_prepared(effects);
         self.pin_for(effects);
-        self.work.will_run(effects, in_transaction, said);
+        self.work.will_run(effects, in_transaction, said, text);
         self.follow_settings(effects, text);
+        self.follow_scope(effects, text);
         if effects.intersects(Effects::SETTINGS) && !seen.effects.intersects(Effects::SETTINGS) {
             // An EXECUTE of something that sets: what it sets does not stand here.
-            self.pin(Reason::CustomSetting);
+            self.pin_for_statement(Reason::CustomSetting);
         }
         self.forget_prepared(server, seen.effects);
         if seen

@@ -27,7 +27,7 @@ impl Session {
         if !effects.contains(Effects::SEQUENCE_CURRVAL) {
             return Ok(());
         }
-        self.pin(Reason::Sequence);
+        self.pin_for_statement(Reason::Sequence);
         if server.sequences_are_ours || server.replies.is_skipping() {
             return Ok(());
         }

@@ -54,6 +54,8 @@ pub(super) struct Work {
     /// What was altered, and makes other connections out of date.
     altered: Effects,
     forgets_prepared: bool,
+    /// What names mean, where the session's settings do not tell: the search path was changed since they were learned.
+    pub(super) scope: Option<Box<[u8]>>,
     /// A COMMIT is among what was sent in this transaction.
     commits: bool,
     /// The transaction is over, and nothing has been asked since.
@@ -61,31 +63,48 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn will_run(&mut self, effects: Effects, in_transaction: bool, said: Said) {
+    pub(super) fn will_run(
+        &mut self,
+        effects: Effects,
+        in_transaction: bool,
+        said: Said,
+        text: &[u8],
+    ) {
         let in_block = in_transaction || effects.contains(Effects::BEGIN);
+        let rolls_back = effects.intersects(Effects::ROLLBACK.union(Effects::SAVEPOINT_ROLLBACK));
         match said {
+            // Outside a transaction block it rolls back what stands before it in the same text or batch.
+            _ if rolls_back => self.nothing_is_undone(),
             _ if in_block => {}
             Said::Query => self.undoes.insert(effects),
             Said::Bind => self.bound = effects,
         }
-        let alters = Effects::ALTER.union(Effects::DEFAULTS);
+        let alters = Effects::ALTER.union(Effects::DEFAULTS).union(Effects::DROP);
         self.altered.insert(effects.intersection(alters));
         self.commits |= effects.contains(Effects::COMMIT);
         self.made = self.made.union(Pins::made_by(effects));
         self.doubted = self.doubted.union(Pins::doubted_by(effects));
-        if effects.intersects(Effects::ROLLBACK.union(Effects::SAVEPOINT_ROLLBACK)) {
+        if rolls_back {
             self.doubted = self.doubted.union(self.made);
         }
         self.forgets_prepared |=
             effects.intersects(Effects::DEALLOCATE_ALL.union(Effects::DISCARD_ALL));
         let resets = Effects::SETTINGS_RESET_ALL.union(Effects::DISCARD_ALL);
         // What is bound may never be executed.
-        let for_certain = !in_block && said == Said::Query;
+        let for_certain = !in_block
+            && said == Said::Query
+            && effects.intersects(resets)
+            && sql::ends_in_reset(text);
         if effects.contains(Effects::SETTINGS) || (!for_certain && effects.intersects(resets)) {
             self.settings = Touched::Unknown;
         } else if effects.intersects(resets) && self.settings == Touched::No {
             self.settings = Touched::Reset;
         }
+    }
+
+    /// A statement makes what pins for this reason.
+    pub(super) fn makes(&mut self, reason: Reason) {
+        self.made = self.made.with(reason);
     }
 
     /// Another statement is bound.
@@ -108,6 +127,10 @@ impl Work {
     /// A statement failed: nothing is known to have been undone.
     pub(super) fn failed(&mut self) {
         self.doubted = self.doubted.union(self.made);
+        self.nothing_is_undone();
+    }
+
+    fn nothing_is_undone(&mut self) {
         self.undoes = Effects::NONE;
         self.bound = Effects::NONE;
         if self.settings == Touched::Reset {
@@ -127,6 +150,10 @@ impl Work {
     /// Something was asked of the server.
     pub(super) fn asked(&mut self) {
         self.ended = false;
+        if self.settings == Touched::Reset {
+            // It may set again what it calls no name of: a function.
+            self.settings = Touched::Unknown;
+        }
     }
 
     pub(super) fn commits(&self) -> bool {
@@ -153,14 +180,14 @@ impl Session {
             let name = name.to_string();
             if !name.is_ascii() {
                 // Which name that is depends on the client's encoding.
-                self.pin(Reason::CustomSetting);
+                self.pin_for_statement(Reason::CustomSetting);
             } else if !self.work.custom.contains(&name) {
                 self.work.custom.push(name);
             }
         }
         if self.work.custom.len() > MOST_CUSTOM_SETTINGS || sql::set_config_dynamic(text) {
             // Names the server would not list and we cannot know.
-            self.pin(Reason::CustomSetting);
+            self.pin_for_statement(Reason::CustomSetting);
         }
     }
 
@@ -195,7 +222,9 @@ impl Session {
             names.forget_all_failed();
         }
         let altered = std::mem::take(&mut self.work.altered);
-        if altered.contains(Effects::ALTER) {
+        // What was dropped may be there again with other columns. Who has temporary tables mostly drops those.
+        let drops = altered.contains(Effects::DROP) && !self.pins.contains(Reason::TemporaryTable);
+        if altered.contains(Effects::ALTER) || drops {
             self.hub.change_plans();
         }
         if altered.contains(Effects::DEFAULTS) {
@@ -209,6 +238,7 @@ impl Session {
         if !undoes.is_empty() {
             self.unpin_after(Pins::undone_by(undoes).minus(made));
         }
+        self.settle_scope();
         let doubted = std::mem::take(&mut self.work.doubted);
         if !doubted.is_empty() && self.ask_what_is_left(server, doubted) {
             return Progress::Going;
@@ -395,7 +425,13 @@ impl Session {
                 let asked = Self::adjust_first(server, target, sql, asked + 1);
                 asked.map_err(|error| Parting::OutOfSync(error.to_string()))?;
             }
-            OwnQuery::AdjustingFirst { .. } => return Ok(Progress::NeverBegan),
+            OwnQuery::AdjustingFirst { .. } => {
+                // It may be what others have left that makes it impossible here: nobody else is to find that.
+                if !met && server.face.transactions.get() > 0 {
+                    server.face.retired.set(true);
+                }
+                return Ok(Progress::NeverBegan);
+            }
             // The transaction is aborted, as was meant.
             OwnQuery::Aborting => {}
             // A name is all that was not set, and will be with the next transaction.
@@ -483,7 +519,7 @@ mod tests {
         let mut work = Work::default();
         for (text, in_transaction) in texts {
             let effects = sql::inspect(text.as_bytes()).effects;
-            work.will_run(effects, *in_transaction, Said::Query);
+            work.will_run(effects, *in_transaction, Said::Query, text.as_bytes());
         }
         work.settings
     }
@@ -501,6 +537,15 @@ mod tests {
         );
         assert_eq!(touched(&[("RESET ALL", false)]), Touched::Reset);
         assert_eq!(touched(&[("RESET ALL", true)]), Touched::Unknown);
+        assert_eq!(touched(&[("RESET ALL; ROLLBACK", false)]), Touched::Unknown);
+        assert_eq!(
+            touched(&[("RESET ALL; SELECT f()", false)]),
+            Touched::Unknown
+        );
+        assert_eq!(
+            touched(&[("SELECT f(); RESET ALL;", false)]),
+            Touched::Reset
+        );
         assert_eq!(
             touched(&[("SET a.b = 1", false), ("RESET ALL", false)]),
             Touched::Unknown
@@ -514,7 +559,8 @@ mod tests {
     #[test]
     fn after_a_failure_a_reset_is_not_believed() {
         let mut work = Work::default();
-        work.will_run(sql::inspect(b"RESET ALL").effects, false, Said::Query);
+        let effects = sql::inspect(b"RESET ALL").effects;
+        work.will_run(effects, false, Said::Query, b"RESET ALL");
         work.failed();
         assert_eq!(work.settings, Touched::Unknown);
     }

@@ -11,6 +11,7 @@ use pglanes_wire::sql::{Effects, StatementKind};
 
 use super::relay::Parting;
 use super::requests::{Said, Taken, need_more};
+use super::unnamed::Unnamed;
 use super::{PassTo, Session};
 use crate::hub::count;
 use crate::kinds;
@@ -51,10 +52,17 @@ impl Session {
         at: usize,
         splice: &mut Splice<'_>,
     ) -> Result<Taken, Parting> {
-        if self.count(server, Expect::ParsePlain)? {
-            self.unnamed = None;
-            server.unnamed_of = UNKNOWN_UNNAMED;
-            self.pin(super::pins::Reason::LargeStatement);
+        let is_unnamed = rest.get(HEADER) == Some(&0);
+        let expect = match is_unnamed {
+            true => Expect::ParseUnnamed,
+            false => Expect::ParsePlain,
+        };
+        if self.count(server, expect)? {
+            if is_unnamed {
+                self.unnamed = Some(Box::new(Unnamed::Large));
+                server.unnamed_of = self.face.key.pid();
+            }
+            self.pin_for_statement(super::pins::Reason::LargeStatement);
         }
         self.keep(PassTo::Server, header, rest, at, splice)
     }
@@ -77,7 +85,7 @@ impl Session {
             }
             return Ok(Taken::Done);
         }
-        let statement = self.hub.statements.borrow_mut().intern(content);
+        let statement = self.intern(content);
         self.guard_sequences(server, statement.inspection.effects, splice)?;
         if server.replies.is_skipping() {
             return Ok(Taken::Done);
@@ -313,9 +321,13 @@ impl Session {
         // A Parse or a Close of the unnamed statement may have been skipped.
         server.unnamed_of = UNKNOWN_UNNAMED;
         let in_doubt = server.replies.unnamed_in_doubt();
+        for _ in 0..server.replies.own_undone() {
+            server.own_answered();
+        }
         let Server {
             replies,
             statements,
+            sequences_are_ours,
             ..
         } = server;
         for undone in replies.take_undone() {
@@ -335,6 +347,7 @@ impl Session {
                 }
                 Undone::OwnParse(prepared) => statements.undo_parse(prepared),
                 Undone::OwnClose(prepared) => statements.undo_close(prepared),
+                Undone::Own => *sequences_are_ours = false,
                 // One that was sent behind its Sync takes its place, if that holds.
                 Undone::UnnamedParse if in_doubt => {}
                 Undone::UnnamedParse => self.unnamed = None,

@@ -28,6 +28,8 @@ pub(super) enum Unnamed {
     },
     /// Kept under a name of ours.
     Shared(Rc<Statement>),
+    /// Too long to be kept: it is on the connection that the session keeps since, and nowhere else.
+    Large,
 }
 
 impl Session {
@@ -87,7 +89,7 @@ impl Session {
 
     /// The statement, if it has been seen before and has a plan worth keeping.
     fn worth_sharing(&self, content: &[u8]) -> Option<Rc<Statement>> {
-        let statement = self.hub.statements.borrow_mut().intern(content);
+        let statement = self.intern(content);
         let planned = matches!(
             statement.inspection.first,
             StatementKind::Select
@@ -139,7 +141,7 @@ impl Session {
         }
         match self.unnamed.as_deref() {
             Some(Unnamed::Plain { .. }) => {}
-            Some(Unnamed::Shared(_)) => return Ok(()),
+            Some(Unnamed::Shared(_) | Unnamed::Large) => return Ok(()),
             None if server.unnamed_of == NO_UNNAMED => return Ok(()),
             None => {
                 if self.count(server, Expect::CloseUnnamedOwn)? {

@@ -92,6 +92,8 @@ effects! {
     CLOSE = 35;
     /// DROP of anything but a database.
     DROP = 36;
+    /// The search path is changed, for the session or for the transaction alone: names mean something else.
+    SEARCH_PATH = 37;
 }
 
 impl Effects {

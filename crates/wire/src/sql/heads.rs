@@ -126,6 +126,9 @@ impl Inspector<'_> {
             return;
         };
         if token.is("local") {
+            if self.advance().is_some_and(|token| is_search_path(&token)) {
+                self.effects |= Effects::SEARCH_PATH;
+            }
             return;
         }
         if token.is("session") {
@@ -147,7 +150,8 @@ impl Inspector<'_> {
             return self.role("default");
         }
         self.effects |= Effects::SETTINGS;
-        if token.names("search_path") || token.is("schema") {
+        if is_search_path(&token) {
+            self.effects |= Effects::SEARCH_PATH;
             while let Some(token) = self.advance() {
                 if is_temporary_schema(token.text)
                     || (token.kind == TokenKind::String && names_temporary_schema(token.text))
@@ -186,6 +190,8 @@ impl Inspector<'_> {
             Effects::ROLE_RESET
         } else if token.is("transaction") || ends_with_transaction(&token) {
             Effects::NONE
+        } else if is_search_path(&token) {
+            Effects::SETTINGS | Effects::SEARCH_PATH
         } else {
             Effects::SETTINGS
         };
@@ -291,7 +297,14 @@ impl Inspector<'_> {
     }
 
     fn create(&mut self) -> StatementKind {
+        let mut replaces = false;
         while let Some(token) = self.advance() {
+            replaces |= token.is("replace");
+            if replaces && !self.makes_temporary && token.is("view") {
+                // It may have more columns than before.
+                self.effects |= Effects::ALTER;
+                return StatementKind::Ddl;
+            }
             if token.is("temp") || token.is("temporary") {
                 self.makes_temporary = true;
             } else if token.is("table") {
@@ -376,6 +389,10 @@ fn verb(word: &[u8]) -> Option<StatementKind> {
             | StatementKind::Merge
     )
     .then_some(kind)
+}
+
+fn is_search_path(token: &Token<'_>) -> bool {
+    token.names("search_path") || token.is("schema")
 }
 
 /// Settings that each transaction starts anew.

@@ -261,15 +261,21 @@ impl<'a> Inspector<'a> {
 
     fn set_config(&mut self) {
         let call = config_call(self.lexer.clone());
+        let is = |known: &str| {
+            let name = call.name.unwrap_or_default();
+            name.eq_ignore_ascii_case(known.as_bytes())
+        };
+        if is("search_path") {
+            self.effects |= Effects::SEARCH_PATH;
+        }
         if call.is_local {
             return;
         }
         self.effects |= Effects::SETTINGS;
-        let Some(name) = call.name else {
+        if call.name.is_none() {
+            self.effects |= Effects::SEARCH_PATH;
             self.unnamed_setting = true;
-            return;
-        };
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        }
         if is("role") || is("session_authorization") {
             self.effects |= Effects::ROLE;
         } else if is("search_path") && call.value.is_some_and(names_temporary_schema) {

@@ -99,6 +99,30 @@ pub fn set_config_dynamic(sql: &[u8]) -> bool {
     inspector.unnamed_setting
 }
 
+/// Whether the last that a text does is RESET ALL or DISCARD ALL. With a comment, or anything in quotes, that is not looked for,
+/// and so `false`.
+pub fn ends_in_reset(sql: &[u8]) -> bool {
+    let may_hide = |pair: &[u8]| matches!(pair, b"--" | b"/*");
+    let quotes = |byte: &u8| matches!(byte, b'\'' | b'"' | b'$');
+    if sql.iter().any(quotes) || sql.windows(2).any(may_hide) {
+        return false;
+    }
+    let is_end = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b';' | b'\0');
+    let length = sql.len() - sql.iter().rev().take_while(|byte| is_end(byte)).count();
+    let mut words = sql[..length]
+        .rsplit(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
+    let all = words.next();
+    // The verb may stand right behind a semicolon.
+    let verb = words
+        .next()
+        .and_then(|word| word.rsplit(|byte| *byte == b';').next());
+    let is = |word: Option<&[u8]>, known: &str| {
+        word.is_some_and(|word| word.eq_ignore_ascii_case(known.as_bytes()))
+    };
+    is(all, "all") && (is(verb, "reset") || is(verb, "discard"))
+}
+
 /// Where in a statement the walk stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {

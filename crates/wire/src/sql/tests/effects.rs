@@ -86,7 +86,6 @@ fn a_local_set_config_does_not_cover_the_others() {
         &[
             "SELECT set_config('a', 'b', true), set_config('a', 'b', false)",
             "SELECT set_config('a', set_config('b', 'c', false), true)",
-            "SELECT set_config(f(1, true, (2)), 'b', false)",
             "SELECT set_config('a', 'b', true AND false)",
             "SELECT set_config('a', 'b', true",
         ],
@@ -129,6 +128,31 @@ fn roles() {
 }
 
 #[test]
+fn what_changes_the_meaning_of_names() {
+    check(
+        Effects::SETTINGS | Effects::SEARCH_PATH,
+        &[
+            "SET search_path = a, b",
+            "SET SESSION SCHEMA 'a'",
+            "RESET \"search_path\"",
+            "SELECT set_config('Search_Path', $1, false)",
+            // Of what name, nobody knows.
+            "SELECT set_config(f(1, true, (2)), 'b', false)",
+        ],
+    );
+    check(
+        Effects::SEARCH_PATH,
+        &[
+            "SET LOCAL search_path = a",
+            "SET LOCAL SCHEMA 'a'",
+            "SELECT set_config('search_path', $1, true)",
+        ],
+    );
+    check(Effects::ALTER, &["CREATE OR REPLACE VIEW v AS SELECT 1"]);
+    check(Effects::NONE, &["CREATE VIEW v AS SELECT 1"]);
+}
+
+#[test]
 fn temporary_objects() {
     check(
         Effects::TEMPORARY,
@@ -143,7 +167,7 @@ fn temporary_objects() {
             "SELECT * FROM pg_temp_3.t",
             "SELECT 1 INTO TEMP t",
             "SELECT 1 INTO LOCAL /**/ TEMPORARY TABLE t FROM u",
-            "SET LOCAL search_path = a; CREATE TEMP TABLE t ()",
+            "SET LOCAL work_mem = a; CREATE TEMP TABLE t ()",
             "CREATE TEMP TABLE t () ON COMMIT DELETE ROWS",
             "CREATE TEMP TABLE a () ON COMMIT DROP; CREATE TEMP TABLE b ()",
             "CREATE TEMP TABLE a (); CREATE TEMP TABLE b () ON COMMIT DROP",
@@ -158,7 +182,7 @@ fn temporary_objects() {
         ],
     );
     check(
-        Effects::TEMPORARY | Effects::SETTINGS,
+        Effects::TEMPORARY | Effects::SETTINGS | Effects::SEARCH_PATH,
         &[
             "SET search_path = pg_temp, public",
             "SET search_path TO 'pg_temp'",
@@ -364,5 +388,22 @@ fn nothing_hides_behind_quotes_comments_or_numbers() {
     ] {
         let found = inspect(text.as_bytes()).effects;
         assert!(found.contains(Effects::LISTEN), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn a_reset_at_the_end_is_told_from_one_that_is_not() {
+    for sql in ["RESET ALL", "discard  all ; ", "SELECT f();RESET\nALL;\0"] {
+        assert!(crate::sql::ends_in_reset(sql.as_bytes()), "{sql}");
+    }
+    for sql in [
+        "",
+        "ALL",
+        "RESET ALL; SELECT f()",
+        "SELECT f() -- RESET ALL",
+        "RESET ALL; SELECT f() /* DISCARD ALL",
+        "RESET work_mem; DEALLOCATE ALL",
+    ] {
+        assert!(!crate::sql::ends_in_reset(sql.as_bytes()), "{sql}");
     }
 }
