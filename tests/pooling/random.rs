@@ -157,7 +157,7 @@ const HOLDING: &[&str] = &[
     "SELECT pg_advisory_unlock(7)",
     "SELECT pg_advisory_unlock_all()",
     "SELECT pg_advisory_unlock_all(); ROLLBACK",
-    "PREPARE p AS SELECT * FROM u",
+    "PREPARE p AS SELECT * FROM public.u",
     "PREPARE p AS SELECT set_config('work_mem', '11MB', false)",
     "EXECUTE p",
     "DEALLOCATE p",
@@ -480,10 +480,17 @@ async fn sessions_at_random_are_answered_as_each_alone_by_the_server() {
         "{ slots: { max: 1 } }",
         "{ slots: { max: 2 } }",
         "{ slots: { max: 2 }, reuse_plans: true }",
+        "{ slots: { max: 2 }, lazy_begin: true }",
     ] {
         let slots = if lane.contains("max: 1") { 1 } else { 2 };
         let proxy = Proxy::with(&format!("lanes: {{ default: {lane} }}"));
+        let naming = if lane.contains("reuse") {
+            "both"
+        } else {
+            "keep"
+        };
         let proxy = proxy.over(&behind).slots(slots);
+        let proxy = proxy.upstream(&format!("application_name: {naming}"));
         proxies.push(proxy.lives(Duration::from_secs(7200)).run().await);
     }
     let (mut steps, mut differ) = (0, Vec::new());

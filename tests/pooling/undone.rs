@@ -303,3 +303,73 @@ async fn a_value_of_a_sequence_asked_for_behind_an_error_is_nobody_elses() {
     drop((one, other));
     invariants(&proxy).await;
 }
+
+#[tokio::test]
+async fn what_seems_to_undo_state_and_does_not_leaves_it_to_its_session() {
+    let authorization = "SELECT session_user";
+    let locks =
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+    for (make, seems, probe, seen) in [
+        (
+            "SET SESSION AUTHORIZATION pg_monitor",
+            "RESET ROLE",
+            authorization,
+            "pg_monitor",
+        ),
+        (
+            "SET SESSION AUTHORIZATION pg_monitor",
+            "SET ROLE NONE",
+            authorization,
+            "pg_monitor",
+        ),
+        (
+            "SELECT pg_advisory_lock(1)",
+            "SELECT pg_advisory_unlock_all() WHERE false",
+            locks,
+            "1",
+        ),
+        (
+            "SELECT pg_advisory_lock(1)",
+            "PREPARE p AS SELECT pg_advisory_unlock_all()",
+            locks,
+            "1",
+        ),
+    ] {
+        let proxy = Proxy::with_slots(2).run().await;
+        let (mut one, mut other) = (Raw::ready(&proxy).await, Raw::ready(&proxy).await);
+        let usual = other.value(probe).await;
+        one.query(make).await;
+        one.query(seems).await;
+        for _ in 0..4 {
+            assert_eq!(other.value(probe).await, usual, "{seems}");
+            assert_eq!(one.value(probe).await, seen, "{seems}");
+        }
+        one.query("DISCARD ALL").await;
+        for reason in ["role", "advisory_lock", "sql_prepare"] {
+            free(&proxy, reason).await;
+        }
+        assert_eq!(one.value(probe).await, usual, "{seems}");
+        drop((one, other));
+        invariants(&proxy).await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_given_behind_a_discard_that_fails_is_the_old_one() {
+    let (proxy, mut one, other) = pair("").await;
+    let old = Script::new().parse("a", "SELECT 'old'").sync();
+    one.ask(&old).await;
+    let script = Script::new().query("BEGIN").query("DISCARD ALL");
+    let script = script.parse("a", "SELECT 'new'").sync().query("ROLLBACK");
+    one.say(&script.run_prepared("a", &[]).sync()).await;
+    let mut answers = Vec::new();
+    for _ in 0..5 {
+        answers.extend(one.until_ready().await);
+    }
+    let told = states(&answers);
+    assert_eq!(told, "BEGIN T 25001 E 25P02 E ROLLBACK I SELECT 1 I");
+    let row = answers.iter().rfind(|answer| answer.tag == b'D');
+    assert_eq!(row.unwrap().value(), "old");
+    drop((one, other));
+    invariants(&proxy).await;
+}

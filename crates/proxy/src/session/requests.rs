@@ -116,7 +116,9 @@ impl Session {
     ) -> Result<Taken, Parting> {
         let whole = rest.len() >= header.total;
         let names = matches!(header.tag, b'P' | b'B' | b'D' | b'C');
-        if names && server.replies.names_in_doubt() {
+        // Nor while it is open whether all of them are forgotten.
+        let forgets = self.work.forgets_prepared() && !server.replies.status_is_known();
+        if names && (forgets || server.replies.names_in_doubt()) {
             return Ok(Taken::NotYet);
         }
         match header.tag {

@@ -360,8 +360,14 @@ impl Session {
 /// to a savepoint, and a text without a statement.
 fn may_end_failure(statement: &Statement) -> bool {
     use StatementKind::{Commit, Empty, Prepare, Rollback, Savepoint};
-    let kind = statement.inspection.first;
-    matches!(kind, Commit | Rollback | Savepoint | Prepare | Empty)
+    match statement.inspection.first {
+        Commit | Rollback | Prepare | Empty => true,
+        Savepoint => {
+            let effects = statement.inspection.effects;
+            effects.contains(Effects::SAVEPOINT_ROLLBACK)
+        }
+        _ => false,
+    }
 }
 
 /// The statement named by the body of a Describe or Close; `None` for a portal.
