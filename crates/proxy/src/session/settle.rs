@@ -34,6 +34,8 @@ enum Touched {
     No,
     /// They were all reset, outside a transaction block, and no error came of it.
     Reset,
+    /// As above, and more was asked since: should the server report a parameter, a function may have set it again.
+    ResetAndMore,
     /// The server has to be asked.
     Unknown,
 }
@@ -119,7 +121,7 @@ impl Work {
 
     /// The server reports a parameter that no statement was seen to set: a function did.
     pub(super) fn reported(&mut self) {
-        if self.settings == Touched::No {
+        if matches!(self.settings, Touched::No | Touched::ResetAndMore) {
             self.settings = Touched::Unknown;
         }
     }
@@ -133,7 +135,7 @@ impl Work {
     fn nothing_is_undone(&mut self) {
         self.undoes = Effects::NONE;
         self.bound = Effects::NONE;
-        if self.settings == Touched::Reset {
+        if matches!(self.settings, Touched::Reset | Touched::ResetAndMore) {
             self.settings = Touched::Unknown;
         }
     }
@@ -151,8 +153,7 @@ impl Work {
     pub(super) fn asked(&mut self) {
         self.ended = false;
         if self.settings == Touched::Reset {
-            // It may set again what it calls no name of: a function.
-            self.settings = Touched::Unknown;
+            self.settings = Touched::ResetAndMore;
         }
     }
 
@@ -282,7 +283,7 @@ impl Session {
         if self.pins.is_empty() {
             match self.work.settings {
                 Touched::No => {}
-                Touched::Reset => self.settings_were_reset(server),
+                Touched::Reset | Touched::ResetAndMore => self.settings_were_reset(server),
                 Touched::Unknown => return self.ask_for_settings(server),
             }
         } else {
