@@ -2,18 +2,23 @@
 //!
 //! The pure parts are [`growth`] (what ten times the rows will need), [`recommend`] (which index, which `hnsw.ef_search`),
 //! [`faults`] (versions of pgvector that are known to lose rows), [`render`] and [`svg`]. [`measure`] is the collector: it reads a
-//! bounded sample from a table and does everything else on a server that is thrown away afterwards.
+//! bounded sample from a table and does everything else on a server that is thrown away afterwards (`bench`), as far as the budget
+//! goes (`plan`), by the distance that the column is searched by ([`metric`]).
 
+mod bench;
 mod clock;
 pub mod faults;
 pub mod growth;
 pub mod measure;
+pub mod metric;
+mod plan;
 pub mod recommend;
 pub mod render;
 pub mod svg;
 #[cfg(test)]
 mod tests;
 
+pub use plan::{LeftOut, Reduced};
 use serde::Serialize;
 
 /// What the index keeps of a vector.
@@ -114,6 +119,10 @@ pub struct Measured {
     pub source: String,
     /// Rows in the largest index.
     pub rows: u64,
+    /// Where that is fewer than were read.
+    pub reduced: Option<Reduced>,
+    /// By which distance, and why.
+    pub metric: metric::Chosen,
     /// The vectors' dimensions.
     pub dimensions: u32,
     /// Searches of each measurement, by rows that are in no index.
@@ -137,5 +146,5 @@ pub struct Measured {
     /// Bytes of `maintenance_work_mem` a row of the recommended index took; measured by letting a small build outgrow it.
     pub build_bytes_a_row: Option<f64>,
     /// Indexes that the budget left no time for.
-    pub left_out: Vec<Index>,
+    pub left_out: Vec<LeftOut>,
 }

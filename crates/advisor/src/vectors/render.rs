@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::bench::using;
 use super::growth::{Fit, fit};
-use super::measure::{quoted, using};
+use super::measure::quoted;
 use super::recommend::{Advice, Goal, front, size};
 use super::{Measured, Storage, faults};
 use crate::size::rounded;
@@ -35,7 +36,8 @@ pub fn report(
 pub fn trade_off(measured: &Measured) -> String {
     let best = front(&measured.searched);
     let mut text = format!(
-        "{}: {} rows of {} dimensions, {} searches, recall@{}; exact search {:.2} ms; pgvector {}\n\n\
+        "{}: {} rows of {} dimensions, {} searches, recall@{}; exact search {:.2} ms; pgvector {}\n\
+         distance: {} ({})\n\n\
          | index | m | ef_construction | built s | size | ef_search | scan | recall | p50 ms | p95 ms | |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
         measured.source,
         measured.rows,
@@ -43,7 +45,9 @@ pub fn trade_off(measured: &Measured) -> String {
         measured.queries,
         measured.k,
         measured.exact_ms,
-        measured.pgvector
+        measured.pgvector,
+        measured.metric.metric.name(),
+        measured.metric.why
     );
     for one in &measured.searched {
         let index = one.index;
@@ -65,16 +69,37 @@ pub fn trade_off(measured: &Measured) -> String {
             if best.contains(&one) { "*" } else { "" }
         );
     }
-    for index in &measured.left_out {
+    left_out(&mut text, measured);
+    text
+}
+
+/// What there was no time for, and how that was known.
+fn left_out(text: &mut String, measured: &Measured) {
+    if let Some(reduced) = measured.reduced {
         let _ = writeln!(
             text,
-            "not measured, no time left: {}, m {}, ef_construction {}",
-            index.storage.name(),
-            index.m,
-            index.ef_construction
+            "measured on {} of the {} rows that were read: one index over all of them was predicted, from smaller ones, to take {:.1} s, and \
+             {:.1} s of the budget were there for the indexes; a larger --budget measures on more. Recall falls as rows are added: what is \
+             recommended here is for that many",
+            measured.rows, reduced.all, reduced.predicted, reduced.left
         );
     }
-    text
+    for one in &measured.left_out {
+        let index = one.index;
+        let why = match one.begun {
+            true => "begun, and cut off when the budget ended",
+            false => "not begun",
+        };
+        let _ = writeln!(
+            text,
+            "not measured: {}, m {}, ef_construction {}: {why}; predicted to take {:.1} s, {:.1} s of the budget were left for it",
+            index.storage.name(),
+            index.m,
+            index.ef_construction,
+            one.predicted,
+            one.left
+        );
+    }
 }
 
 fn recommendation(text: &mut String, measured: &Measured, advice: &Advice, goal: Goal) {
@@ -159,7 +184,12 @@ fn sql(text: &mut String, measured: &Measured, advice: &Advice, table: &str, col
         "\n-- not inside a transaction; the way back also removes what a failed build leaves\nSET lock_timeout = '2s';\nCREATE INDEX CONCURRENTLY \
          {name} ON {} {};\n-- way back:\nDROP INDEX CONCURRENTLY IF EXISTS {schema}{name};",
         quoted(table),
-        using(advice.index, measured.dimensions, &quoted(column))
+        using(
+            advice.index,
+            measured.dimensions,
+            &quoted(column),
+            measured.metric.metric
+        )
     );
 }
 
@@ -170,7 +200,10 @@ fn prediction(text: &mut String, measured: &Measured, advice: &Advice, times: u6
             .iter()
             .filter(|built| built.index == advice.index)
     };
-    let rows = measured.rows.saturating_mul(times);
+    let read = measured
+        .reduced
+        .map_or(measured.rows, |reduced| reduced.all);
+    let rows = read.saturating_mul(times);
     let seconds: Vec<(u64, f64)> = own().map(|built| (built.rows, built.seconds)).collect();
     let bytes: Vec<(u64, f64)> = own()
         .map(|built| (built.rows, built.bytes as f64))

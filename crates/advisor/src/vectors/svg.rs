@@ -35,11 +35,13 @@ pub fn svg(measured: &Measured) -> String {
             text,
             "<line class=\"grid\" x1=\"{LEFT}\" y1=\"{up:.1}\" x2=\"{:.1}\" y2=\"{up:.1}\"/><text class=\"tick\" x=\"{:.1}\" \
              y=\"{:.1}\" text-anchor=\"end\">{recall:.3}</text><text class=\"tick\" x=\"{along:.1}\" y=\"{:.1}\" \
-             text-anchor=\"middle\">{ms:.2} ms</text>",
+             text-anchor=\"{}\">{ms:.2} ms</text>",
             WIDTH - RIGHT,
             LEFT - 8.0,
             up + 4.0,
-            HEIGHT - BOTTOM + 18.0
+            HEIGHT - BOTTOM + 18.0,
+            // The last one would leave the picture.
+            if step == 4 { "end" } else { "middle" }
         );
     }
     let line: Vec<String> = front(&measured.searched)

@@ -1,5 +1,7 @@
+use super::bench::{percentile, recall};
 use super::growth::fit;
-use super::measure::{percentile, quoted, recall};
+use super::measure::quoted;
+use super::metric::{Chosen, Metric};
 use super::recommend::{Goal, advice, front};
 use super::*;
 
@@ -41,6 +43,8 @@ fn measured() -> Measured {
     Measured {
         source: "t.embedding".to_owned(),
         rows: 1_000,
+        reduced: None,
+        metric: Chosen::asked(Metric::Cosine),
         dimensions: 384,
         queries: 10,
         k: 10,
@@ -143,4 +147,111 @@ fn the_sql_has_its_way_back_and_a_name_cannot_end_its_quotes() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(quoted("a\".b"), "\"a\"\"\".\"b\"");
+}
+
+#[test]
+fn the_distance_is_in_the_sql_and_comes_from_the_name_of_an_operator_class() {
+    let mut measured = measured();
+    let advice = advice(&measured, GOAL).unwrap();
+    for (metric, class) in [
+        (Metric::Cosine, "halfvec_cosine_ops"),
+        (Metric::L2, "vector_l2_ops"),
+        (Metric::InnerProduct, "vector_ip_ops"),
+    ] {
+        assert_eq!(Metric::of_class(class), Some(metric));
+        assert_eq!(Metric::named(metric.name()), Some(metric));
+        measured.metric = Chosen::asked(metric);
+        let text = render::report(&measured, &advice, GOAL, "public.t", "e", 10);
+        assert!(
+            text.contains(&format!("vector_{}) WITH", metric.class())),
+            "{text}"
+        );
+        assert!(
+            text.contains(&format!("distance: {} (as asked for)", metric.name())),
+            "{text}"
+        );
+    }
+    assert_eq!(Metric::of_class("bit_hamming_ops"), None);
+}
+
+#[test]
+fn negative_distances_are_held_against_each_other_too() {
+    let exact = [(-3.0, 2)];
+    assert!((recall(&[vec![-5.0, -3.0]], &exact) - 1.0).abs() < 1e-9);
+    assert!((recall(&[vec![-5.0, -2.0]], &exact) - 0.5).abs() < 1e-9);
+}
+
+/// Builds over so many rows, at a millisecond a row.
+fn in_proportion(sizes: &[u64]) -> Vec<Built> {
+    let built = |rows: &u64| Built {
+        index: index(Storage::Vector, 16),
+        rows: *rows,
+        seconds: *rows as f64 / 1e3,
+        bytes: 1,
+        outgrew_after: None,
+    };
+    sizes.iter().map(built).collect()
+}
+
+#[test]
+fn rows_that_the_budget_is_too_small_for_are_halved_until_they_fit() {
+    let smaller = in_proportion(&plan::pilots(16_000));
+    assert_eq!(smaller.len(), 2);
+    assert_eq!(plan::rows_that_fit(&smaller, 16_000, 20.0), (16_000, None));
+    let (rows, reduced) = plan::rows_that_fit(&smaller, 16_000, 5.0);
+    let reduced = reduced.unwrap();
+    assert_eq!((rows, reduced.all), (4_000, 16_000));
+    assert!((reduced.predicted - 16.0).abs() < 1e-6);
+    // Not even the smallest: it was built once.
+    assert_eq!(plan::rows_that_fit(&smaller, 16_000, 0.0).0, 1_000);
+    // Nothing is known of few rows.
+    assert_eq!(plan::pilots(600), [0; 0]);
+    assert_eq!(plan::rows_that_fit(&[], 600, 0.0), (600, None));
+}
+
+#[test]
+fn what_is_left_out_is_said_with_what_it_would_have_taken() {
+    let mut measured = measured();
+    let large = index(Storage::Vector, 64);
+    let predicted = plan::predicted(large, &measured.built, 1_000).unwrap();
+    assert!(predicted > 1.0, "{predicted}");
+    assert_eq!(plan::predicted(large, &measured.built, 2_000), None);
+    measured.left_out.push(LeftOut {
+        index: large,
+        predicted,
+        left: 0.5,
+        begun: false,
+    });
+    measured.reduced = Some(Reduced {
+        all: 4_000,
+        predicted: 9.0,
+        left: 3.0,
+    });
+    let text = render::trade_off(&measured);
+    for part in [
+        "measured on 1000 of the 4000 rows",
+        "m 64, ef_construction 64: not begun; predicted to take",
+        "0.5 s of the budget were left",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn the_share_that_is_done_rises_by_cost_to_all_of_it() {
+    let indexes = [16, 32, 64].map(|m| index(Storage::Vector, m));
+    let mut plan = plan::Plan::of(&indexes, 10.0, 1.0);
+    let mut before = -1.0;
+    // Three indexes, the second left out, and three builds of the growth.
+    for step in 0..6 {
+        let is_done = step != 1;
+        let parts: &[f64] = if is_done { &[0.0, 0.5, 1.0] } else { &[0.0] };
+        for &part in parts {
+            let share = plan.share(part);
+            assert!(share >= before && share <= 1.0, "{share} after {before}");
+            before = share;
+        }
+        plan.next(is_done);
+    }
+    assert!((plan.share(0.0) - 1.0).abs() < 1e-9);
 }

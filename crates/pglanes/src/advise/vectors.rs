@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use pglanes_advisor::server;
-use pglanes_advisor::vectors::measure::{Ask, MOST_ROWS, measure};
+use pglanes_advisor::vectors::measure::{Ask, MOST_ROWS, Progress, measure};
+use pglanes_advisor::vectors::metric::Metric;
 use pglanes_advisor::vectors::recommend::{Goal, advice};
 use pglanes_advisor::vectors::{render, svg};
 use pglanes_testbed::{Postgres, schema};
@@ -28,6 +29,10 @@ pub(crate) struct Arguments {
     /// Its column with the vectors
     #[arg(long, default_value = "embedding")]
     column: String,
+    /// The distance: cosine, l2 or inner-product [default: that of the column's vector index, else of most of its queries, else
+    /// cosine]
+    #[arg(long, value_parser = metric)]
+    metric: Option<Metric>,
     /// How many rows to read at most, or to make
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(200..=MOST_ROWS))]
     rows: u64,
@@ -60,6 +65,10 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+fn metric(name: &str) -> Result<Metric, String> {
+    Metric::named(name).ok_or_else(|| "cosine, l2 and inner-product can be measured".to_owned())
+}
+
 /// Measures, and gives what is printed.
 pub(crate) async fn run(arguments: &Arguments) -> Result<String> {
     let goal = Goal {
@@ -78,21 +87,20 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<String> {
         .clone()
         .unwrap_or_else(|| "conversation_messages".to_owned());
     let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
-        bar.set_style(style);
-    }
+    set_style(&bar, "{spinner} {msg} {elapsed}");
     bar.enable_steady_tick(Duration::from_millis(100));
     let source = source(arguments, &bench, &bar).await?;
     let ask = Ask {
         table: table.clone(),
         column: arguments.column.clone(),
+        metric: arguments.metric,
         rows: arguments.rows,
         queries: arguments.queries,
         k: arguments.k,
         budget: Duration::from_secs(arguments.budget),
         goal,
     };
-    let told = |what: &str| bar.set_message(what.to_owned());
+    let told = |progress: &Progress| show(&bar, progress);
     let measured = Box::pin(measure(&source, &bench.url("postgres"), &ask, &told)).await?;
     bar.finish_and_clear();
     let Some(advice) = advice(&measured, goal) else {
@@ -112,10 +120,30 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<String> {
     Ok(text)
 }
 
+fn set_style(bar: &ProgressBar, template: &str) {
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+}
+
+/// The words, and once it is known the share of the work.
+fn show(bar: &ProgressBar, progress: &Progress) {
+    /// A bar counts whole things.
+    const PARTS: f64 = 1000.0;
+    if let Some(share) = progress.share {
+        if bar.length() != Some(PARTS as u64) {
+            bar.set_length(PARTS as u64);
+            set_style(bar, "{spinner} [{bar:24}] {percent:>3} % {msg} {elapsed}");
+        }
+        bar.set_position((share * PARTS) as u64);
+    }
+    bar.set_message(progress.what.clone());
+}
+
 /// What it costs, before it begins.
 fn say_cost(arguments: &Arguments) {
     eprintln!(
-        "pglanes: at most {} rows are read in one read-only transaction (lock_timeout 2 s), nothing is written there; up to 10 \
+        "pglanes: at most {} rows are read in one read-only transaction (lock_timeout 2 s), nothing is written there; up to 12 \
          indexes are built on a throw-away server of this machine, one core, {} of memory for a build, for {} s at most, searches \
          come on top; Ctrl-C removes everything",
         arguments.rows + arguments.queries,

@@ -12,7 +12,7 @@ async fn vectors_are_measured_on_a_sample_and_the_table_is_left_alone() {
         .batch_execute(
             "CREATE EXTENSION IF NOT EXISTS vector; CREATE TABLE notes (embedding vector(8)); \
              INSERT INTO notes SELECT array_agg(sin(n * 7.3 + d * n))::vector FROM generate_series(1, 900) n, generate_series(1, 8) d GROUP BY n; \
-             INSERT INTO notes VALUES (NULL); ANALYZE notes",
+             INSERT INTO notes VALUES (NULL); CREATE INDEX by_distance ON notes USING hnsw ((embedding::halfvec(8)) halfvec_l2_ops); ANALYZE notes",
         )
         .await
         .unwrap();
@@ -51,6 +51,14 @@ async fn vectors_are_measured_on_a_sample_and_the_table_is_left_alone() {
     assert!(most > 0.9, "{most}");
     let report = said["report"].as_str().unwrap();
     assert!(report.contains("CREATE INDEX CONCURRENTLY"), "{report}");
+    // As the index has it that the table has already, over an expression of the column.
+    assert_eq!(said["measured"]["metric"]["metric"], "l2");
+    for part in [
+        "index by_distance has halfvec_l2_ops",
+        " vector_l2_ops) WITH",
+    ] {
+        assert!(report.contains(part), "{part}: {report}");
+    }
     let picture = std::fs::read_to_string(folder.path().join("out.svg")).unwrap();
     assert!(picture.ends_with("</svg>\n"));
     assert_eq!(objects(&client).await, before);
