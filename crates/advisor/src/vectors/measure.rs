@@ -123,28 +123,7 @@ pub async fn measure(
     let all = found - ask.queries;
     let (rows, reduced) = bench.size(all, ask.budget, &say).await?;
     bench.table(rows).await?;
-    let version = "SELECT extversion FROM pg_extension WHERE extname = 'vector'";
-    let mut measured = Measured {
-        source: format!("{}.{}", ask.table, ask.column),
-        rows,
-        reduced,
-        metric,
-        dimensions: bench.dimensions,
-        queries: ask.queries,
-        k: ask.k,
-        pgvector: bench.client.query_one(version, &[]).await?.get(0),
-        source_pgvector: source.query_one(version, &[]).await?.get(0),
-        build_memory: bench
-            .number("SELECT pg_size_bytes(current_setting('maintenance_work_mem'))")
-            .await?
-            .unsigned_abs(),
-        exact_ms: 0.0,
-        built: Vec::new(),
-        searched: Vec::new(),
-        growth_ms: Vec::new(),
-        build_bytes_a_row: None,
-        left_out: Vec::new(),
-    };
+    let mut measured = blank(source, &bench, ask, (rows, reduced), metric).await?;
     say("searching exactly");
     let exact = [bench.exact(false).await?, bench.exact(true).await?];
     measured.exact_ms = percentile(&exact[0].1, 0.5);
@@ -174,6 +153,38 @@ pub async fn measure(
         .built
         .extend(smaller.filter(|built| built.rows < rows));
     Ok(measured)
+}
+
+/// What is known before anything is measured.
+async fn blank(
+    source: &Client,
+    bench: &Bench,
+    ask: &Ask,
+    (rows, reduced): (u64, Option<plan::Reduced>),
+    metric: Chosen,
+) -> Result<Measured, MeasureError> {
+    let version = "SELECT extversion FROM pg_extension WHERE extname = 'vector'";
+    Ok(Measured {
+        source: format!("{}.{}", ask.table, ask.column),
+        rows,
+        reduced,
+        metric,
+        dimensions: bench.dimensions,
+        queries: ask.queries,
+        k: ask.k,
+        pgvector: bench.client.query_one(version, &[]).await?.get(0),
+        source_pgvector: source.query_one(version, &[]).await?.get(0),
+        build_memory: bench
+            .number("SELECT pg_size_bytes(current_setting('maintenance_work_mem'))")
+            .await?
+            .unsigned_abs(),
+        exact_ms: 0.0,
+        built: Vec::new(),
+        searched: Vec::new(),
+        growth_ms: Vec::new(),
+        build_bytes_a_row: None,
+        left_out: Vec::new(),
+    })
 }
 
 /// Where one is, and who hears it.
