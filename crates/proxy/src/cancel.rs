@@ -2,7 +2,7 @@
 //!
 //! A session's query may run, wait for a slot, wait behind a query of ours (the session's
 //! settings are being made), or be over (we ask what its settings are now). The first is
-//! cancelled at the server, and the connection is not handed on before the request has
+//! cancelled at the server, and the connection gets no other query, of whoever, before the request has
 //! arrived there; the second leaves the queue; the third is cancelled when its turn comes;
 //! for the last the request came too late.
 
@@ -149,7 +149,7 @@ pub(crate) fn forward(hub: &Rc<Hub>, face: Rc<ServerFace>) {
     });
 }
 
-/// A cancel on its way: while it exists the connection is not handed on.
+/// A cancel on its way: while it exists the connection is not handed on, and gets no other query.
 struct UnderWay {
     hub: Rc<Hub>,
     face: Rc<ServerFace>,
@@ -180,6 +180,10 @@ impl Drop for UnderWay {
         hub.cancels_in_flight.set(hub.cancels_in_flight.get() - 1);
         face.cancels_under_way.set(face.cancels_under_way.get() - 1);
         face.cancels_done.notify_one();
+        let waiting = face.next_waits.take();
+        if let Some(session) = waiting {
+            session.wake();
+        }
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct ServerFace {
     pub(crate) cancels_under_way: Cell<u32>,
     /// Who waits for those to arrive.
     pub(crate) cancels_done: tokio::sync::Notify,
+    /// The session that keeps the connection and waits for them with its next query.
+    pub(crate) next_waits: RefCell<Option<Waker>>,
     /// When a session last got it.
     pub(crate) linked_at: Cell<Time>,
     /// How often it was ready for another query: the same number means the same query.
@@ -78,6 +80,16 @@ pub(crate) enum Insistence {
 }
 
 impl ServerFace {
+    /// Whether a cancel is on its way, which is for the query that has ended: the next one, even of the same session, must not
+    /// meet it. The context is woken when none is any more.
+    pub(crate) fn next_must_wait(&self, context: &Context<'_>) -> bool {
+        let waits = self.cancels_under_way.get() > 0;
+        if waits {
+            self.next_waits.replace(Some(context.waker().clone()));
+        }
+        waits
+    }
+
     /// The transaction is to be aborted, and its client has not been told.
     pub(crate) fn is_to_abort(&self) -> bool {
         let because = self.cancelled_because.borrow();

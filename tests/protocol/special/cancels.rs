@@ -32,45 +32,52 @@ async fn two(proxy: &Proxy, setting: &str) -> (Raw, Welcome, Raw) {
     (one, welcome, other)
 }
 
+const LOCK: &str = "SELECT pg_advisory_lock(7)";
+const UNLOCK: &str = "SELECT pg_advisory_unlock(7)";
+/// A function, so that nothing of it pins.
+const UNTIL_TOLD: &str = "CREATE FUNCTION until_told() RETURNS text LANGUAGE plpgsql \
+    AS 'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN ''done''; END'";
+
+async fn is_blocked(direct: &tokio_postgres::Client) -> bool {
+    // Other databases of the server are other tests'.
+    let sql = "SELECT count(*) FROM pg_locks JOIN pg_database ON database = pg_database.oid \
+               WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted";
+    value(direct, sql).await == "1"
+}
+
+/// A query that ended by itself while its cancel, which the gate holds, is on its way; the next of its kind waits for the lock
+/// again.
+async fn ends_before_its_cancel(
+    proxy: &Proxy,
+    gate: &Gate,
+    direct: &tokio_postgres::Client,
+    (one, welcome): (&mut Raw, Welcome),
+    ask: &Script,
+) -> tokio::task::JoinHandle<()> {
+    direct.batch_execute(LOCK).await.unwrap();
+    gate.shut();
+    one.say(ask).await;
+    eventually("the query waits for the lock", || is_blocked(direct)).await;
+    let address = proxy.address();
+    let cancelling = tokio::spawn(async move { cancel(&At(address), &welcome).await });
+    gate.holds().await;
+    direct.batch_execute(UNLOCK).await.unwrap();
+    assert_eq!(tags(&one.until_ready().await), "TDCZ");
+    direct.batch_execute(LOCK).await.unwrap();
+    cancelling
+}
+
 #[tokio::test]
 async fn a_late_cancel_is_waited_for_before_the_connection_is_handed_on() {
     let (proxy, gate) = gated(CANCEL, 1).await;
     let direct = proxy.pg().direct().await;
+    direct.batch_execute(UNTIL_TOLD).await.unwrap();
+    let blocked = || is_blocked(&direct);
     let (mut one, welcome) = Raw::login(&proxy, &[]).await;
     let mut other = Raw::ready(&proxy).await;
-    direct
-        .batch_execute("SELECT pg_advisory_lock(7)")
-        .await
-        .unwrap();
-    // A function, so that nothing of it pins.
-    direct
-        .batch_execute("CREATE FUNCTION until_told() RETURNS text LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN ''done''; END'")
-        .await
-        .unwrap();
     let ask = Script::new().query("SELECT until_told()");
-    gate.shut();
-    one.say(&ask).await;
-    let blocked = || async {
-        let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
-        value(&direct, sql).await == "1"
-    };
-    eventually("the query waits for the lock", blocked).await;
-    let address = proxy.address();
-    let cancelling = tokio::spawn(async move {
-        let target = At(address);
-        cancel(&target, &welcome).await;
-    });
-    gate.holds().await;
-    // The query ends by itself while its cancel is on its way.
-    direct
-        .batch_execute("SELECT pg_advisory_unlock(7)")
-        .await
-        .unwrap();
-    assert_eq!(tags(&one.until_ready().await), "TDCZ");
-    direct
-        .batch_execute("SELECT pg_advisory_lock(7)")
-        .await
-        .unwrap();
+    let cancelling =
+        ends_before_its_cancel(&proxy, &gate, &direct, (&mut one, welcome), &ask).await;
     other.say(&ask).await;
     // It must wait; if it did not, its query would now wait for the lock, and the cancel would hit it.
     let placed = || async { proxy.view().await.scheduler.waiting == 1 || blocked().await };
@@ -78,13 +85,38 @@ async fn a_late_cancel_is_waited_for_before_the_connection_is_handed_on() {
     gate.open();
     soon(cancelling).await.unwrap();
     eventually("the other's query waits for the lock", blocked).await;
-    direct
-        .batch_execute("SELECT pg_advisory_unlock(7)")
-        .await
-        .unwrap();
+    direct.batch_execute(UNLOCK).await.unwrap();
     let answers = other.until_ready().await;
     assert_eq!(tags(&answers), "TDCZ", "{answers:?}");
     assert_eq!(proxy.metrics().cancels_forwarded.get(), 1);
+    drop((one, other));
+    invariants(&proxy).await;
+}
+
+#[tokio::test]
+async fn a_late_cancel_is_waited_for_before_a_session_that_keeps_its_connection_goes_on() {
+    let (proxy, gate) = gated(CANCEL, 2).await;
+    let direct = proxy.pg().direct().await;
+    direct.batch_execute(UNTIL_TOLD).await.unwrap();
+    // In a transaction the lock would be kept.
+    let (mut one, welcome) = Raw::login(&proxy, &[]).await;
+    one.query("CREATE TEMP TABLE pins (a int)").await;
+    let mut other = Raw::ready(&proxy).await;
+    let ask = Script::new().query("SELECT until_told()");
+    let cancelling =
+        ends_before_its_cancel(&proxy, &gate, &direct, (&mut one, welcome), &ask).await;
+    one.say(&ask).await;
+    // The one thread of the proxy has had to do with it before it answers so many others.
+    for _ in 0..20 {
+        assert_eq!(other.value("SELECT 'meanwhile'").await, "meanwhile");
+    }
+    assert!(!is_blocked(&direct).await, "it runs into its cancel");
+    gate.open();
+    soon(cancelling).await.unwrap();
+    eventually("the next query waits for the lock", || is_blocked(&direct)).await;
+    direct.batch_execute(UNLOCK).await.unwrap();
+    let answers = one.until_ready().await;
+    assert_eq!(tags(&answers), "TDCZ", "{answers:?}");
     drop((one, other));
     invariants(&proxy).await;
 }

@@ -218,6 +218,7 @@ impl Hub {
                 kept: RefCell::new(kept),
                 cancels_under_way: Cell::new(0),
                 cancels_done: Notify::new(),
+                next_waits: RefCell::default(),
                 linked_at: Cell::new(Time::ZERO),
                 turns: Cell::new(0),
                 ours: Cell::default(),

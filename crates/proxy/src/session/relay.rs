@@ -162,6 +162,9 @@ impl Session {
         if waits_for_ours || full {
             return Ok(false);
         }
+        if server.replies.is_settled() && server.face.next_must_wait(context) {
+            return Ok(false);
+        }
         let in_doubt = server.replies.names_in_doubt() || !server.replies.status_is_known();
         if self.unseen && (in_doubt || self.listener_is_coming()) {
             // What comes next depends on it.
