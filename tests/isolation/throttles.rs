@@ -162,6 +162,41 @@ async fn what_runs_on_is_cancelled_and_told_why() {
 }
 
 #[tokio::test]
+async fn what_ends_for_another_reason_is_told_that_one() {
+    let effect = "slots: 0, running: { cancel_after: 1ms }";
+    let proxy = Proxy::with(&with("is: busy, linger: 0s", effect))
+        .run()
+        .await;
+    // What is cancelled ends well all the same.
+    let compaction = holder(&proxy, "compact").await;
+    let survives =
+        "DO $$BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN NULL; END$$";
+    let running = tokio::spawn(async move {
+        soon(compaction.batch_execute(survives)).await.unwrap();
+        compaction
+    });
+    let direct = proxy.pg().direct().await;
+    eventually("it runs", || async {
+        let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
+        value(&direct, sleeps).await == "1"
+    })
+    .await;
+    let evaluation = holder(&proxy, "eval").await;
+    let compaction = soon(running).await.unwrap();
+    eventually("the cancel has arrived", || async {
+        proxy.metrics().cancels_forwarded.get() >= 1
+    })
+    .await;
+    let times_out = "SET LOCAL statement_timeout = '50ms'; SELECT pg_sleep(600)";
+    let error = soon(compaction.batch_execute(times_out)).await.unwrap_err();
+    let (state, text) = said(&error);
+    assert_eq!(state, "57014");
+    assert!(text.contains("statement timeout"), "{text}");
+    drop((evaluation, compaction));
+    invariants(&proxy).await;
+}
+
+#[tokio::test]
 async fn what_runs_may_finish() {
     let proxy = Proxy::with(&with("is: busy, linger: 0s", "slots: 0, running: finish"))
         .run()

@@ -227,3 +227,80 @@ async fn a_client_that_does_not_read_what_it_listens_to_is_let_go() {
     drop(raw);
     invariants(&proxy).await;
 }
+
+#[tokio::test]
+async fn what_is_rolled_back_goes_on_being_heard() {
+    let proxy = Proxy::with(SHARED).slots(1).run().await;
+    let direct = proxy.pg().direct().await;
+    let extended = Script::new()
+        .run("UNLISTEN here", &[])
+        .run("ROLLBACK", &[])
+        .sync();
+    for (script, hears) in [
+        (Script::new().query("UNLISTEN here; ROLLBACK"), true),
+        (Script::new().query("UNLISTEN *; ABORT; SELECT 1"), true),
+        (extended, true),
+        (
+            Script::new().query("BEGIN; SAVEPOINT a; UNLISTEN here; ROLLBACK TO a; COMMIT"),
+            true,
+        ),
+        (
+            Script::new()
+                .query("BEGIN")
+                .query("SAVEPOINT a")
+                .query("UNLISTEN here")
+                .query("SAVEPOINT b")
+                .query("SELECT 1/0")
+                .query("ROLLBACK TO a")
+                .query("COMMIT"),
+            true,
+        ),
+        (
+            Script::new().query("UNLISTEN here; COMMIT; ROLLBACK"),
+            false,
+        ),
+        (
+            Script::new()
+                .query("BEGIN; UNLISTEN here; SAVEPOINT a")
+                .query("SELECT 1")
+                .query("ROLLBACK TO a; COMMIT"),
+            false,
+        ),
+    ] {
+        let mut raw = Raw::ready(&proxy).await;
+        raw.query("LISTEN here").await;
+        raw.query("LISTEN last").await;
+        raw.say(&script.query("SELECT 'the end'")).await;
+        loop {
+            let answer = raw.read().await;
+            if answer.tag == b'D' && answer.value() == "the end" {
+                break;
+            }
+        }
+        raw.until_ready().await;
+        let notify = "NOTIFY here, 'still'; NOTIFY last, 'marker'";
+        soon(direct.batch_execute(notify)).await.unwrap();
+        if hears {
+            assert_eq!(heard(&raw.read().await), said("here", "still"));
+        }
+        assert_eq!(heard(&raw.read().await), said("last", "marker"));
+    }
+    invariants(&proxy).await;
+}
+
+#[tokio::test]
+async fn what_fails_behind_a_listen_has_no_part_in_it() {
+    let proxy = Proxy::with(SHARED).slots(1).run().await;
+    let mut raw = Raw::ready(&proxy).await;
+    let script = Script::new()
+        .query("LISTEN here")
+        .query("SELECT 1/0")
+        .query("SELECT 1");
+    raw.say(&script).await;
+    raw.expect("CZEZ").await;
+    raw.until_ready().await;
+    notify(&proxy, "here", "heard").await;
+    assert_eq!(heard(&raw.read().await), said("here", "heard"));
+    drop(raw);
+    invariants(&proxy).await;
+}

@@ -1,6 +1,6 @@
 //! What a session sets it finds in its next transaction, on whichever server connection, and nobody else ever does.
 
-use pglanes_tests::{Proxy, connect, eventually, invariants, soon, try_connect, value};
+use pglanes_tests::{Proxy, Raw, connect, eventually, invariants, soon, try_connect, value};
 
 use crate::swap::{Swap, backend};
 
@@ -246,7 +246,7 @@ async fn check(case: &Case) -> Result<(), String> {
 #[tokio::test]
 async fn an_encoding_of_its_own_stays_with_a_session() {
     let swap = Swap::new().await;
-    let mut latin = pglanes_tests::Raw::ready(&swap.proxy).await;
+    let mut latin = Raw::ready(&swap.proxy).await;
     let other = connect(&swap.proxy, "").await;
     let status = latin.query("SET client_encoding = 'LATIN1'").await;
     assert!(status.iter().any(|answer| answer.tag == b'S'));
@@ -385,4 +385,27 @@ async fn what_a_role_starts_with_is_what_it_was_altered_to() {
             .is_ok()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_limit_on_idle_sessions_ends_no_connection_in_the_pool() {
+    let proxy = Proxy::with("").slots(1).run().await;
+    let (mut one, mut other) = (Raw::ready(&proxy).await, Raw::ready(&proxy).await);
+    let direct = proxy.pg().direct().await;
+    let backend = other.value("SELECT pg_backend_pid()").await;
+    one.query("SET idle_session_timeout = '3s'").await;
+    assert_eq!(one.value("SHOW idle_session_timeout").await, "3s");
+    // It idles for longer than that, if PostgreSQL lets it.
+    let idle = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE pid = {backend} AND now() - state_change < '3500ms'"
+    );
+    eventually("it has idled", || async {
+        value(&direct, &idle).await == "0"
+    })
+    .await;
+    assert_eq!(other.value("SHOW idle_session_timeout").await, "0");
+    assert_eq!(other.value("SELECT pg_backend_pid()").await, backend);
+    assert_eq!(one.value("SHOW idle_session_timeout").await, "3s");
+    drop((one, other));
+    invariants(&proxy).await;
 }

@@ -373,3 +373,46 @@ async fn a_name_given_behind_a_discard_that_fails_is_the_old_one() {
     drop((one, other));
     invariants(&proxy).await;
 }
+
+#[tokio::test]
+async fn a_discard_behind_the_end_of_a_block_frees_what_nobody_can_ask_for() {
+    let (proxy, mut one, mut other) = pair("").await;
+    let makes = "SELECT set_config('my.' || 'two', 'dynamic', false)";
+    let ends = [
+        Script::new().query("ROLLBACK").query("DISCARD ALL"),
+        Script::new().query("COMMIT").query("DISCARD ALL"),
+        Script::new()
+            .run("ROLLBACK", &[])
+            .sync()
+            .run("DISCARD ALL", &[])
+            .sync(),
+        Script::new().run("COMMIT", &[]).sync().query("DISCARD ALL"),
+    ];
+    for end in ends {
+        one.query("BEGIN").await;
+        one.query(makes).await;
+        assert_eq!(proxy.pinned("custom_setting"), 1);
+        one.say(&end).await;
+        one.until_ready().await;
+        let discarded = one.until_ready().await;
+        assert!(states(&discarded).starts_with("DISCARD ALL"));
+        free(&proxy, "custom_setting").await;
+        let two = "SELECT coalesce(current_setting('my.two', true), '')";
+        assert_eq!(other.value(two).await, "");
+    }
+    // What is made behind it stays.
+    one.query("BEGIN").await;
+    let script = Script::new()
+        .run("ROLLBACK", &[])
+        .sync()
+        .run("DISCARD ALL", &[])
+        .sync()
+        .query(makes);
+    one.say(&script).await;
+    for _ in 0..3 {
+        one.until_ready().await;
+    }
+    assert_eq!(proxy.pinned("custom_setting"), 1);
+    drop((one, other));
+    invariants(&proxy).await;
+}

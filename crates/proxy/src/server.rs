@@ -74,7 +74,10 @@ pub(crate) struct Because {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Insistence {
     /// The statement that runs; if it ends by itself first, that is as good.
-    Statement,
+    Statement {
+        /// The connection's [`ServerFace::turns`] while it does.
+        turn: u32,
+    },
     /// The transaction: if the statement has ended, it is aborted behind it.
     Transaction,
 }
@@ -143,6 +146,11 @@ pub(crate) enum OwnQuery {
         rows: Vec<(String, String)>,
         /// A row could not be read for certain.
         unreadable: bool,
+    },
+    /// What would end the connection while it idles in the pool is reset.
+    Resting {
+        /// What is set then.
+        target: Rc<Settings>,
     },
     /// The server was asked which state of the session is left.
     Looking {
@@ -253,8 +261,12 @@ impl Server {
 
     /// Notes for who has a cancel to deliver which query of ours is outstanding.
     fn note_ours(&self) {
-        let after =
-            |own: &OwnQuery| matches!(own, OwnQuery::Capturing { .. } | OwnQuery::Looking { .. });
+        let after = |own: &OwnQuery| {
+            matches!(
+                own,
+                OwnQuery::Capturing { .. } | OwnQuery::Looking { .. } | OwnQuery::Resting { .. }
+            )
+        };
         let ours = if self.own.is_empty() {
             Ours::None
         } else if self.own.iter().all(after) {

@@ -150,7 +150,9 @@ impl Hub {
             // serialization_failure: what retries of drivers and frameworks know, and mean by it what is meant here.
             sqlstate: "40001",
             hint: Some("Retry the transaction; it will wait until the lane has a slot."),
-            insistence: Insistence::Statement,
+            insistence: Insistence::Statement {
+                turn: face.turns.get(),
+            },
         }));
         cancel::forward_to_client(self, face);
     }

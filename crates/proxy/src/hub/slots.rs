@@ -358,7 +358,9 @@ impl Hub {
             text: format!("canceling statement: lane \"{lane}\" gave way to throttle {name:?}"),
             sqlstate: "57014",
             hint: Some("The work can be tried again; it will wait until the lane has slots."),
-            insistence: Insistence::Statement,
+            insistence: Insistence::Statement {
+                turn: face.turns.get(),
+            },
         }));
         self.metrics.throttle_cancels.increment();
         self.events.push(EventKind::Cancelled {

@@ -7,6 +7,7 @@ use pglanes_wire::message::TransactionStatus;
 use pglanes_wire::sql::{self, Effects, Inspection, Listening};
 
 use super::pins::Reason;
+use super::unlistened::Unlistened;
 use super::unnamed::Unnamed;
 use super::{Session, Step};
 use crate::hub::LinkedServer;
@@ -23,8 +24,10 @@ pub(super) struct SharedChannels {
     about: Option<String>,
     /// Channels that the session's own connection listens to as well, until it is told not to.
     doubled: Vec<String>,
+    /// As above; what fails from now on has no part in them.
+    confirmed: Vec<String>,
     /// What it no longer listens to, once the transaction is over.
-    ended: Vec<Listening>,
+    ended: Unlistened,
 }
 
 impl Session {
@@ -48,7 +51,8 @@ impl Session {
                 mailbox: Mailbox::new(&identity.user, &identity.database, face),
                 about: None,
                 doubled: Vec::new(),
-                ended: Vec::new(),
+                confirmed: Vec::new(),
+                ended: Unlistened::default(),
             })
         });
         shared.about = None;
@@ -109,12 +113,7 @@ impl Session {
     }
 
     /// Takes the LISTEN out of what a statement does, if it is shared; follows its UNLISTENs.
-    pub(super) fn share_channels(
-        &mut self,
-        effects: Effects,
-        in_transaction: bool,
-        text: &[u8],
-    ) -> Effects {
+    pub(super) fn share_channels(&mut self, effects: Effects, text: &[u8]) -> Effects {
         let Some(shared) = &mut self.shared_channels else {
             return effects;
         };
@@ -125,20 +124,30 @@ impl Session {
             }
             None => effects,
         };
-        let ends = Effects::UNLISTEN
-            .union(Effects::UNLISTEN_ALL)
-            .union(Effects::DISCARD_ALL);
-        if effects.intersects(ends) {
-            let mut ended = sql::channels(text);
-            if effects.contains(Effects::DISCARD_ALL) {
-                ended.push(Listening::AllOff);
+        let ends = effects.intersects(Effects::UNLISTEN.union(Effects::UNLISTEN_ALL));
+        if ends || !shared.ended.is_empty() {
+            for said in sql::channels(text) {
+                shared.ended.follow(said);
             }
-            shared.ended.append(&mut ended);
         }
-        if in_transaction && effects.contains(Effects::ROLLBACK) {
-            shared.ended.clear();
+        if effects.contains(Effects::DISCARD_ALL) {
+            shared.ended.follow(Listening::AllOff);
         }
         effects
+    }
+
+    /// Whether a rollback could bring back what the session listened to: then even a statement counts that does nothing
+    /// else to it.
+    pub(super) fn has_unlistened(&self) -> bool {
+        let shared = self.shared_channels.as_ref();
+        shared.is_some_and(|shared| !shared.ended.is_empty())
+    }
+
+    /// What was sent up to a ReadyForQuery outside a transaction block is done: no LISTEN is sent behind more.
+    pub(super) fn confirm_channels(&mut self) {
+        if let Some(shared) = &mut self.shared_channels {
+            shared.confirmed.append(&mut shared.doubled);
+        }
     }
 
     /// The transaction is over. What the session's own connection listens to for it is given up
@@ -148,14 +157,15 @@ impl Session {
             return;
         };
         let (listeners, mailbox) = (&self.hub.listeners, &shared.mailbox);
-        for ended in std::mem::take(&mut shared.ended) {
+        for ended in shared.ended.take() {
             match ended {
                 Listening::Off(channel) => listeners.unsubscribe(mailbox, channel.as_bytes()),
                 Listening::AllOff => listeners.unsubscribe_all(mailbox),
-                Listening::On(_) => {}
+                _ => {}
             }
         }
-        let doubled = std::mem::take(&mut shared.doubled);
+        let mut doubled = std::mem::take(&mut shared.confirmed);
+        doubled.append(&mut shared.doubled);
         if doubled.is_empty() {
             return;
         }
@@ -166,11 +176,11 @@ impl Session {
     }
 
     /// An error: a LISTEN that was on its way never came to be.
-    pub(super) fn channels_failed(&mut self) {
+    pub(super) fn channels_failed(&mut self, in_block: bool) {
         let Some(shared) = &mut self.shared_channels else {
             return;
         };
-        shared.ended.clear();
+        shared.ended.failed(in_block);
         for channel in std::mem::take(&mut shared.doubled) {
             let listeners = &self.hub.listeners;
             listeners.unsubscribe(&shared.mailbox, channel.as_bytes());

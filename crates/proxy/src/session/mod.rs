@@ -11,11 +11,11 @@
 //! - `relay`: both directions while there is one
 //! - `requests`, `statements`, `unnamed`, `names`, `sequences`: what the client says
 //! - `scope`: what the names in a statement mean to the session
-//! - `answers`, `settle`: what the server says, and the end of a transaction
+//! - `answers`, `settle`, `rest`: what the server says, and the end of a transaction
 //! - `stall`: clients that keep a server connection waiting
 //! - `orders`: what rules make it do
 //! - `pins`, `left`: session state that keeps the connection, and whether it is still there
-//! - `channels`: LISTEN without a pin
+//! - `channels`, `unlistened`: LISTEN without a pin
 //! - `refuse`: errors in the proxy's own name
 //! - `notes`: what is noted for a recording
 
@@ -34,11 +34,13 @@ mod pins;
 mod refuse;
 mod relay;
 mod requests;
+mod rest;
 mod scope;
 mod sequences;
 mod settle;
 mod stall;
 mod statements;
+mod unlistened;
 mod unnamed;
 
 use std::cell::RefCell;

@@ -7,7 +7,7 @@ use pglanes_wire::message::TransactionStatus;
 
 use super::Session;
 use crate::hub::Orders;
-use crate::server::{OwnQuery, Returned, Server};
+use crate::server::{Because, Insistence, Ours, OwnQuery, Returned, Server};
 
 /// Fails in any transaction, needs no right, and leaves the reason in the server's log: PostgreSQL aborts the transaction,
 /// frees its locks, and waits for the client to end it.
@@ -76,6 +76,24 @@ impl Session {
                 let server = server.face.id;
                 self.hub.tell(Input::Met { server, rule });
             }
+        }
+    }
+
+    /// Once a statement that was to be cancelled has been answered, what is cancelled is so for another reason. A cancel that is
+    /// still under way may meet what comes next, which is then told why.
+    pub(super) fn forget_why(&self, server: &Server) {
+        let face = &server.face;
+        let is_over = |why: &Because| matches!(why.insistence, Insistence::Statement { turn } if turn != face.turns.get());
+        let known = face
+            .cancelled_because
+            .borrow()
+            .as_ref()
+            .is_some_and(is_over);
+        if known
+            && face.cancels_under_way.get() == 0
+            && face.ours.get() != Ours::BeforeClientsCancelled
+        {
+            face.cancelled_because.replace(None);
         }
     }
 

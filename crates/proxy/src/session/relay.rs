@@ -154,6 +154,7 @@ impl Session {
                 OwnQuery::AdjustingFirst { .. }
                     | OwnQuery::Capturing { .. }
                     | OwnQuery::Looking { .. }
+                    | OwnQuery::Resting { .. }
                     | OwnQuery::Aborting
             )
         };

@@ -87,6 +87,7 @@ impl Session {
         }
         self.hub.metrics.lane(server.lane).bytes_in.add(at as u64);
         if server.asked_at.is_none() && !server.replies.is_settled() {
+            self.forget_why(server);
             let now = self.hub.clock.now();
             server.asked_at = Some(now);
             if server.meter.is_on() {
@@ -275,11 +276,11 @@ impl Session {
         text: &[u8],
         said: Said,
     ) {
-        if seen.effects.is_empty() {
+        if seen.effects.is_empty() && !self.has_unlistened() {
             return;
         }
         let in_transaction = in_block(server);
-        let effects = self.share_channels(seen.effects, in_transaction, text);
+        let effects = self.share_channels(seen.effects, text);
         let effects = self.with_prepared(effects);
         self.pin_for(effects);
         self.work.will_run(effects, in_transaction, said, text);

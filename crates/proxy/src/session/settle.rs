@@ -49,6 +49,8 @@ pub(super) struct Work {
     undoes: Effects,
     /// Pins made meanwhile: those hold, whatever else the same text undid.
     made: Pins,
+    /// Those before a DISCARD ALL that has not been answered.
+    made_before: Pins,
     /// Pins whose state may be gone: the server is asked when the transaction is over.
     doubted: Pins,
     /// What was bound last, outside a transaction block: done once it is executed.
@@ -84,10 +86,14 @@ impl Work {
         let alters = Effects::ALTER.union(Effects::DEFAULTS).union(Effects::DROP);
         self.altered.insert(effects.intersection(alters));
         self.commits |= effects.contains(Effects::COMMIT);
+        if effects.contains(Effects::DISCARD_ALL) {
+            let made = std::mem::take(&mut self.made);
+            self.made_before = self.made_before.union(made);
+        }
         self.made = self.made.union(Pins::made_by(effects));
         self.doubted = self.doubted.union(Pins::doubted_by(effects));
         if rolls_back {
-            self.doubted = self.doubted.union(self.made);
+            self.doubted = self.doubted.union(self.made).union(self.made_before);
         }
         self.forgets_prepared |=
             effects.intersects(Effects::DEALLOCATE_ALL.union(Effects::DISCARD_ALL));
@@ -128,8 +134,21 @@ impl Work {
 
     /// A statement failed: nothing is known to have been undone.
     pub(super) fn failed(&mut self) {
+        self.made = self.all_made();
         self.doubted = self.doubted.union(self.made);
         self.nothing_is_undone();
+    }
+
+    /// Takes what was made, before and behind a DISCARD ALL that did not succeed.
+    fn all_made(&mut self) -> Pins {
+        let before = std::mem::take(&mut self.made_before);
+        std::mem::take(&mut self.made).union(before)
+    }
+
+    /// A DISCARD ALL has succeeded. It runs outside transaction blocks alone, and no rollback brings anything back.
+    pub(super) fn discarded_all(&mut self) {
+        self.made_before = Pins::default();
+        self.undoes.insert(Effects::DISCARD_ALL);
     }
 
     fn nothing_is_undone(&mut self) {
@@ -201,7 +220,12 @@ impl Session {
         if let Some(asked_at) = server.asked_at.take() {
             lane.statement_time.record(now.since(asked_at));
         }
-        if !settled || server.replies.status() != TransactionStatus::Idle {
+        let idle = server.replies.status() == TransactionStatus::Idle;
+        self.forget_why(server);
+        if !settled || !idle {
+            if idle {
+                self.confirm_channels();
+            }
             if !settled {
                 // What was sent behind its Sync begins to run now.
                 server.asked_at = Some(now);
@@ -235,7 +259,7 @@ impl Session {
         self.hand_over_channels(server);
         self.work.commits = false;
         let undoes = std::mem::take(&mut self.work.undoes);
-        let made = std::mem::take(&mut self.work.made);
+        let made = self.work.all_made();
         if !undoes.is_empty() {
             self.unpin_after(Pins::undone_by(undoes).minus(made));
         }
@@ -289,7 +313,7 @@ impl Session {
         } else {
             self.restore_name(server);
         }
-        let progress = self.over(server);
+        let progress = self.over_at_rest(server);
         if progress == Progress::Going {
             self.rest_linked(server);
         }
@@ -401,10 +425,14 @@ impl Session {
             OwnQuery::Capturing { rows, .. } => {
                 self.settings_captured(server, rows);
                 Ok(if settled {
-                    self.over(server)
+                    self.over_at_rest(server)
                 } else {
                     Progress::Going
                 })
+            }
+            OwnQuery::Resting { target } => {
+                server.applied = target;
+                Ok(self.over(server))
             }
         }
     }
@@ -448,6 +476,8 @@ impl Session {
                 self.looked(server, doubted, left);
                 return Ok(self.settle(server));
             }
+            // A limit on statements of next to nothing: nobody else is to have the connection.
+            OwnQuery::Resting { .. } => server.face.retired.set(true),
             OwnQuery::Renaming if met => {
                 server.own_error = None;
                 self.restore_name(server);

@@ -176,7 +176,7 @@ impl Session {
         let Some(Unnamed::Plain { parse, inspection }) = self.unnamed.as_deref() else {
             return;
         };
-        if inspection.effects.is_empty() {
+        if inspection.effects.is_empty() && !self.has_unlistened() {
             return;
         }
         let inspection = *inspection;
