@@ -260,6 +260,14 @@ async fn what_is_rolled_back_goes_on_being_heard() {
             false,
         ),
         (
+            Script::new().query("UNLISTEN here").query("SELECT 1/0"),
+            false,
+        ),
+        (
+            Script::new().query("UNLISTEN here").query("ROLLBACK"),
+            false,
+        ),
+        (
             Script::new()
                 .query("BEGIN; UNLISTEN here; SAVEPOINT a")
                 .query("SELECT 1")
@@ -302,5 +310,24 @@ async fn what_fails_behind_a_listen_has_no_part_in_it() {
     notify(&proxy, "here", "heard").await;
     assert_eq!(heard(&raw.read().await), said("here", "heard"));
     drop(raw);
+    invariants(&proxy).await;
+}
+
+#[tokio::test]
+async fn a_listen_behind_a_shared_one_in_the_same_flight_holds() {
+    let proxy = Proxy::with(SHARED).slots(1).run().await;
+    let direct = proxy.pg().direct().await;
+    for again in ["UNLISTEN here; LISTEN here", "LISTEN here"] {
+        let mut raw = Raw::ready(&proxy).await;
+        let script = Script::new().query("LISTEN here").query(again);
+        raw.say(&script).await;
+        raw.until_ready().await;
+        raw.until_ready().await;
+        assert_eq!(raw.value("SELECT 1").await, "1");
+        soon(direct.batch_execute("NOTIFY here, 'heard'"))
+            .await
+            .unwrap();
+        assert_eq!(heard(&raw.read().await), said("here", "heard"));
+    }
     invariants(&proxy).await;
 }

@@ -8,6 +8,7 @@ mod listen;
 mod names;
 mod pins;
 mod random;
+mod random_listen;
 mod scope;
 mod sessions;
 mod settings;

@@ -24,7 +24,7 @@ const SCHEMA: &str = "
     CREATE SCHEMA one; CREATE TABLE one.u (a int); INSERT INTO one.u VALUES (1);
     CREATE SCHEMA two; CREATE TABLE two.u (a text, b int); INSERT INTO two.u VALUES ('x', 2);
     CREATE TABLE u (a int, b int, c int); INSERT INTO u VALUES (7, 8, 9);
-    CREATE SEQUENCE s;
+    CREATE TABLE copied (a int, b text); CREATE SEQUENCE s;
     CREATE FUNCTION fails() RETURNS int LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'failed' USING ERRCODE = 'AB123'; END$$;
     CREATE FUNCTION warns() RETURNS int LANGUAGE plpgsql AS $$BEGIN RAISE WARNING 'heard'; RETURN 1; END$$;
     CREATE FUNCTION zone(text) RETURNS text LANGUAGE sql AS $$SELECT set_config('TimeZone', $1, false)$$;
@@ -123,6 +123,16 @@ const ANYTIME: &[&str] = &[
     "SHOW search_path",
     "SELECT now() IS NOT NULL; SELECT 2; SELECT 1/0; SELECT 3",
     "COPY t TO STDOUT",
+    "COPY (SELECT generate_series(1, 3)) TO STDOUT; SELECT count(*) FROM copied; COPY t TO STDOUT",
+    "COPY (SELECT 1 / (id - 3) FROM t ORDER BY id) TO STDOUT",
+    "SELECT count(*), min(a), max(b) FROM copied",
+    "TRUNCATE copied",
+    "BEGIN; SET LOCAL statement_timeout = 20; SELECT pg_sleep(60); COMMIT",
+    "SET LOCAL statement_timeout = 20; SELECT pg_sleep(60)",
+    "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM t; SHOW transaction_isolation; COMMIT",
+    "BEGIN READ ONLY; INSERT INTO copied VALUES (1, 'refused'); COMMIT",
+    "SHOW transaction_isolation",
+    "SHOW transaction_read_only",
     "",
     ";",
     "SELEC",
@@ -137,6 +147,11 @@ const HOLDING: &[&str] = &[
     "COMMIT AND CHAIN",
     "ROLLBACK",
     "ROLLBACK AND CHAIN",
+    "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+    "SET TRANSACTION READ ONLY",
+    "SET LOCAL statement_timeout = 20; SELECT pg_sleep(60)",
+    "FETCH FORWARD 2 FROM c",
+    "MOVE 1 IN c",
     "SAVEPOINT a",
     "SAVEPOINT b",
     "ROLLBACK TO a",
@@ -196,31 +211,31 @@ const MEANT: &[&str] = &[
     "SELECT count(*) FROM t",
 ];
 
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 11) as usize % bound
     }
 
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+    pub(super) fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
         from[self.below(from.len())]
     }
 }
 
 /// What a client says in a step, and in words.
-struct Step {
-    script: Script,
+pub(super) struct Step {
+    pub(super) script: Script,
     /// ReadyForQuery messages that answer it.
-    ready: usize,
-    words: String,
+    pub(super) ready: usize,
+    pub(super) words: String,
 }
 
 impl Step {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             script: Script::new(),
             ready: 0,
@@ -228,10 +243,35 @@ impl Step {
         }
     }
 
-    fn query(mut self, sql: &str) -> Self {
+    pub(super) fn query(mut self, sql: &str) -> Self {
         let _ = write!(self.words, "Q[{sql}] ");
         self.script = self.script.query(sql);
         self.ready += 1;
+        self
+    }
+
+    /// A COPY in, by a Query.
+    fn copy(mut self, random: &mut Random) -> Self {
+        let (sql, data, end) = copied(random);
+        let _ = write!(self.words, "Q[{sql}] {data:?} {end:?} ");
+        self.script = with_data(self.script.query(sql), data, end);
+        self.ready += 1;
+        self
+    }
+
+    /// A portal that gives its rows in parts, perhaps not all of them.
+    fn portal(mut self, random: &mut Random) -> Self {
+        let sql = "SELECT * FROM public.t ORDER BY id";
+        let _ = write!(self.words, "P[m:{sql}] B[p]");
+        let parsed = self.script.parse("m", sql);
+        self.script = parsed.bind("p", "m", &[]).describe_portal("p");
+        for _ in 0..=random.below(3) {
+            let rows = random.below(4) as u32;
+            let _ = write!(self.words, " E{rows}");
+            self.script = self.script.execute("p", rows);
+        }
+        self.words.push_str(" C[p] C[m] ");
+        self.script = self.script.close_portal("p").close_statement("m");
         self
     }
 
@@ -240,7 +280,8 @@ impl Step {
         for _ in 0..=random.below(3) {
             let name = random.pick(names);
             let sql = random.pick(PREPARED);
-            match random.below(7) {
+            match random.below(8) {
+                7 => self = self.portal(random),
                 6 => {
                     let sql = random.pick(MEANT);
                     let _ = write!(self.words, "P[m:{sql}] B[m] E C[m] ");
@@ -268,6 +309,29 @@ impl Step {
         self.script = self.script.sync();
         self.ready += 1;
         self
+    }
+}
+
+/// A COPY in, what is sent for it, and how that ends.
+fn copied(random: &mut Random) -> (&'static str, &'static str, Option<&'static str>) {
+    let sql = random.pick(&[
+        "COPY copied FROM STDIN",
+        "COPY public.copied (a) FROM STDIN",
+        "COPY nowhere FROM STDIN",
+    ]);
+    let data = random.pick(&["1\tone\n2\ttwo\n", "7\n8\n", "x\ty\n", ""]);
+    let end = [None, None, Some("enough")][random.below(3)];
+    (sql, data, end)
+}
+
+fn with_data(script: Script, data: &str, end: Option<&str>) -> Script {
+    let script = match data {
+        "" => script,
+        data => script.copy_data(data.as_bytes()),
+    };
+    match end {
+        None => script.copy_done(),
+        Some(reason) => script.copy_fail(reason),
     }
 }
 
@@ -334,7 +398,7 @@ fn in_order(answers: &[Answer]) -> Vec<Answer> {
     masked
 }
 
-async fn hear(raw: &mut Raw, step: &Step) -> Option<Vec<Answer>> {
+pub(super) async fn hear(raw: &mut Raw, step: &Step) -> Option<Vec<Answer>> {
     /// Far less than the limit of a test, for the seeds that follow.
     const LONGEST: Duration = Duration::from_secs(20);
     let all = async {
@@ -409,8 +473,9 @@ impl World<'_> {
         }
         let mut step = Step::new();
         for _ in 0..=random.below(3) {
-            step = match random.below(3) {
-                0 => step.batch(random, &["a", "b"]),
+            step = match random.below(6) {
+                0 | 1 => step.batch(random, &["a", "b"]),
+                2 if random.below(2) == 0 => step.copy(random),
                 _ => step.query(random.pick(ANYTIME)),
             };
         }

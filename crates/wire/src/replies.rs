@@ -223,6 +223,16 @@ impl Replies {
             .any(|expect| matches!(expect, Expect::Sync | Expect::Query | Expect::FunctionCall))
     }
 
+    /// ReadyForQuery messages of the client's that are outstanding.
+    pub fn readies_outstanding(&self) -> u32 {
+        let readies = self
+            .expected
+            .iter()
+            .filter(|expect| matches!(expect, Expect::Sync | Expect::Query | Expect::FunctionCall));
+        // At most MOST_OUTSTANDING and what one read of the client's makes more.
+        u32::try_from(readies.count()).unwrap_or(u32::MAX)
+    }
+
     /// Whether an unnamed Parse of the client is outstanding: what the client's unnamed
     /// statement is depends on its answer.
     pub fn unnamed_in_doubt(&self) -> bool {

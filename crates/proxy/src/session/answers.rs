@@ -12,7 +12,6 @@ use pglanes_wire::parameters::parse_parameter_status;
 use pglanes_wire::replies::Reply;
 
 use super::Session;
-use super::lazily::in_block;
 use super::left::what_is_left;
 use super::relay::{Parting, Progress};
 use crate::hub::{OWN_APPLICATION_NAME, count};
@@ -247,7 +246,7 @@ impl Session {
         }
         self.work.failed();
         server.meter.spoil();
-        self.channels_failed(in_block(server));
+        self.channels_failed();
         self.undo_prepared(server);
         self.hub.metrics.lane(server.lane).errors.add(1);
         match fields.sqlstate() {
@@ -293,6 +292,7 @@ impl Session {
     fn note_complete(&mut self, body: &[u8]) {
         if body == b"DISCARD ALL\0" {
             self.work.discarded_all();
+            self.channels_discarded();
         }
         if self.work.forgets_prepared()
             && (body.starts_with(b"DISCARD ALL\0") || body.starts_with(b"DEALLOCATE ALL\0"))

@@ -7,6 +7,7 @@ use pglanes_wire::message::TransactionStatus;
 use pglanes_wire::sql::{self, Effects, Inspection, Listening};
 
 use super::pins::Reason;
+use super::requests::Said;
 use super::unlistened::Unlistened;
 use super::unnamed::Unnamed;
 use super::{Session, Step};
@@ -113,7 +114,13 @@ impl Session {
     }
 
     /// Takes the LISTEN out of what a statement does, if it is shared; follows its UNLISTENs.
-    pub(super) fn share_channels(&mut self, effects: Effects, text: &[u8]) -> Effects {
+    pub(super) fn share_channels(
+        &mut self,
+        server: &Server,
+        effects: Effects,
+        said: Said,
+        text: &[u8],
+    ) -> Effects {
         let Some(shared) = &mut self.shared_channels else {
             return effects;
         };
@@ -124,14 +131,14 @@ impl Session {
             }
             None => effects,
         };
+        // A Query that is being sent is among those already; the Sync behind a Bind is not.
+        let before = server.replies.readies_outstanding() + u32::from(said == Said::Bind);
+        let turn = server.face.turns.get().wrapping_add(before);
         let ends = effects.intersects(Effects::UNLISTEN.union(Effects::UNLISTEN_ALL));
         if ends || !shared.ended.is_empty() {
             for said in sql::channels(text) {
-                shared.ended.follow(said);
+                shared.ended.follow(said, turn);
             }
-        }
-        if effects.contains(Effects::DISCARD_ALL) {
-            shared.ended.follow(Listening::AllOff);
         }
         effects
     }
@@ -143,10 +150,21 @@ impl Session {
         shared.is_some_and(|shared| !shared.ended.is_empty())
     }
 
-    /// What was sent up to a ReadyForQuery outside a transaction block is done: no LISTEN is sent behind more.
-    pub(super) fn confirm_channels(&mut self) {
+    /// A DISCARD ALL has succeeded.
+    pub(super) fn channels_discarded(&mut self) {
         if let Some(shared) = &mut self.shared_channels {
-            shared.confirmed.append(&mut shared.doubled);
+            shared.ended.discarded();
+        }
+    }
+
+    /// ReadyForQuery: outside a transaction block what was sent up to it is done. No LISTEN is sent behind more.
+    pub(super) fn channels_answered(&mut self, server: &Server) {
+        if let Some(shared) = &mut self.shared_channels {
+            let status = server.replies.status();
+            shared.ended.answered(server.face.turns.get(), status);
+            if status == TransactionStatus::Idle {
+                shared.confirmed.append(&mut shared.doubled);
+            }
         }
     }
 
@@ -166,7 +184,9 @@ impl Session {
         }
         let mut doubled = std::mem::take(&mut shared.confirmed);
         doubled.append(&mut shared.doubled);
-        if doubled.is_empty() {
+        // The session's own connection may listen to them for a LISTEN of its own by now, sent behind. It is pinned, and what is
+        // heard twice is passed on once.
+        if doubled.is_empty() || self.pins.contains(Reason::Listen) {
             return;
         }
         let unlisten = |channel: &String| format!("UNLISTEN \"{}\";", channel.replace('"', "\"\""));
@@ -176,11 +196,11 @@ impl Session {
     }
 
     /// An error: a LISTEN that was on its way never came to be.
-    pub(super) fn channels_failed(&mut self, in_block: bool) {
+    pub(super) fn channels_failed(&mut self) {
         let Some(shared) = &mut self.shared_channels else {
             return;
         };
-        shared.ended.failed(in_block);
+        shared.ended.failed();
         for channel in std::mem::take(&mut shared.doubled) {
             let listeners = &self.hub.listeners;
             listeners.unsubscribe(&shared.mailbox, channel.as_bytes());

@@ -280,7 +280,7 @@ impl Session {
             return;
         }
         let in_transaction = in_block(server);
-        let effects = self.share_channels(seen.effects, text);
+        let effects = self.share_channels(server, seen.effects, said, text);
         let effects = self.with_prepared(effects);
         self.pin_for(effects);
         self.work.will_run(effects, in_transaction, said, text);

@@ -220,12 +220,9 @@ impl Session {
         if let Some(asked_at) = server.asked_at.take() {
             lane.statement_time.record(now.since(asked_at));
         }
-        let idle = server.replies.status() == TransactionStatus::Idle;
         self.forget_why(server);
-        if !settled || !idle {
-            if idle {
-                self.confirm_channels();
-            }
+        self.channels_answered(server);
+        if !settled || server.replies.status() != TransactionStatus::Idle {
             if !settled {
                 // What was sent behind its Sync begins to run now.
                 server.asked_at = Some(now);
