@@ -99,6 +99,24 @@ async fn a_cancel_of_an_idle_session_does_nothing_to_its_next_query() {
     invariants(&proxy).await;
 }
 
+/// The cancel has arrived, and PostgreSQL had nothing to cancel: what is sent after that is not what was meant.
+#[tokio::test]
+async fn a_cancel_of_an_idle_transaction_does_nothing_to_its_next_query() {
+    let proxy = Proxy::with_slots(1).run().await;
+    let (mut raw, welcome) = Raw::login(&proxy, &[]).await;
+    for round in 0..5 {
+        raw.query("BEGIN").await;
+        cancel(&proxy, &welcome).await;
+        // For longer than a cancel is repeated.
+        let sql = format!("SELECT '{round}' FROM pg_sleep(0.3)");
+        assert_eq!(raw.value(&sql).await, round.to_string());
+        assert_eq!(tags(&raw.query("COMMIT").await), "CZ");
+    }
+    assert_eq!(proxy.metrics().cancels_forwarded.get(), 5);
+    drop(raw);
+    invariants(&proxy).await;
+}
+
 /// One client's queries end while their cancels are under way; another's, on the same server connection, never feel it.
 #[tokio::test]
 async fn a_cancel_that_comes_as_the_query_ends_never_hits_the_next_client() {

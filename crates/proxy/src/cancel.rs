@@ -45,10 +45,10 @@ pub(crate) async fn requested(hub: &Rc<Hub>, process_id: i32, secret: &[u8]) {
             if is_for_client(&face)
                 && let Some(under_way) = UnderWay::begin(hub, &face)
             {
-                let turn = face.turns.get();
+                let meant = face.runs();
                 send(hub, &face).await;
                 drop(under_way);
-                insist(hub, &face, turn);
+                insist(hub, &face, meant);
             }
         }
     }
@@ -57,10 +57,10 @@ pub(crate) async fn requested(hub: &Rc<Hub>, process_id: i32, secret: &[u8]) {
 /// A cancel that arrives before PostgreSQL has read the query does nothing. A client that sent both one behind the other knows
 /// of that; one whose query had waited for a slot, and got it just as the cancel came, does not. So where the connection was
 /// got only just now and the same query goes on, the cancel is sent again, a few times at most.
-fn insist(hub: &Rc<Hub>, face: &Rc<ServerFace>, turn: u32) {
+fn insist(hub: &Rc<Hub>, face: &Rc<ServerFace>, meant: (u32, u32)) {
     let linked = face.linked_at.get();
     let is_the_same = move |hub: &Hub, face: &ServerFace| {
-        face.turns.get() == turn
+        face.runs() == meant
             && face.linked_at.get() == linked
             && hub.clock.now().since(linked) < JUST_LINKED
     };
@@ -141,11 +141,11 @@ pub(crate) fn forward(hub: &Rc<Hub>, face: Rc<ServerFace>) {
     let Some(under_way) = UnderWay::begin(&hub, &face) else {
         return;
     };
+    let meant = face.runs();
     tokio::task::spawn_local(async move {
-        let turn = face.turns.get();
         send(&hub, &face).await;
         drop(under_way);
-        insist(&hub, &face, turn);
+        insist(&hub, &face, meant);
     });
 }
 

@@ -55,6 +55,8 @@ pub(crate) struct ServerFace {
     pub(crate) linked_at: Cell<Time>,
     /// How often it was ready for another query: the same number means the same query.
     pub(crate) turns: Cell<u32>,
+    /// How often it got a query while none ran.
+    pub(crate) begun: Cell<u32>,
     /// Whether a query of ours runs, which no cancel is meant for.
     pub(crate) ours: Cell<Ours>,
     /// Why the proxy itself cancelled the running statement: said to the client.
@@ -83,6 +85,11 @@ pub(crate) enum Insistence {
 }
 
 impl ServerFace {
+    /// What runs, or that nothing does since: the same value means the same.
+    pub(crate) fn runs(&self) -> (u32, u32) {
+        (self.turns.get(), self.begun.get())
+    }
+
     /// Whether a cancel is on its way, which is for the query that has ended: the next one, even of the same session, must not
     /// meet it. The context is woken when none is any more.
     pub(crate) fn next_must_wait(&self, context: &Context<'_>) -> bool {

@@ -221,6 +221,7 @@ impl Hub {
                 next_waits: RefCell::default(),
                 linked_at: Cell::new(Time::ZERO),
                 turns: Cell::new(0),
+                begun: Cell::new(0),
                 ours: Cell::default(),
                 cancelled_because: RefCell::new(None),
             }),

@@ -163,7 +163,8 @@ impl Session {
         if waits_for_ours || full {
             return Ok(false);
         }
-        if server.replies.is_settled() && server.face.next_must_wait(context) {
+        let was_settled = server.replies.is_settled();
+        if was_settled && server.face.next_must_wait(context) {
             return Ok(false);
         }
         let in_doubt = server.replies.names_in_doubt() || !server.replies.status_is_known();
@@ -171,6 +172,20 @@ impl Session {
             // What comes next depends on it.
             return Ok(false);
         }
+        let passed = self.pass_what_came(context, server)?;
+        if was_settled && !server.replies.is_settled() {
+            let begun = &server.face.begun;
+            begun.set(begun.get().wrapping_add(1));
+        }
+        Ok(passed)
+    }
+
+    /// Passes on what was not looked at yet, or what the client says now.
+    fn pass_what_came(
+        &mut self,
+        context: &mut Context<'_>,
+        server: &mut LinkedServer,
+    ) -> Result<bool, Parting> {
         if self.unseen {
             self.unseen = false;
             let inbox = std::mem::take(&mut self.inbox);
