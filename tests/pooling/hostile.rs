@@ -1,5 +1,7 @@
 //! What a client may do to find, or to leave, something of another's on a connection that both use: by accident or on purpose.
 
+use std::time::Duration;
+
 use pglanes_tests::{
     Answer, Proxy, Raw, Script, connect, eventually, invariants, soon, tags, value,
 };
@@ -389,7 +391,19 @@ async fn a_limit_of_a_millisecond_is_its_sessions_alone() {
     let client = connect(&proxy, "application_name=patient").await;
     for _ in 0..100 {
         one.query("SET statement_timeout = '1ms'").await;
-        assert_eq!(value(&client, "SELECT 'in time'").await, "in time");
+        let answer = value(&client, "SELECT 'in time'");
+        tokio::pin!(answer);
+        let answer = loop {
+            tokio::select! {
+                answer = &mut answer => break answer,
+                // On a busy machine the millisecond is over before the server has said what is set: the session then keeps its
+                // connection, and the end of its next transaction asks again.
+                () = tokio::time::sleep(Duration::from_secs(1)) => {
+                    one.query("SET statement_timeout = 0").await;
+                }
+            }
+        };
+        assert_eq!(answer, "in time");
     }
     drop(client);
     done(proxy, [one, other]).await;
