@@ -6,12 +6,7 @@ use pglanes_tests::{
     Answer, Proxy, Raw, Script, connect, eventually, invariants, soon, tags, value,
 };
 
-/// A proxy with one server connection, and two clients that share it.
-async fn pair(fragment: &str) -> (Proxy, Raw, Raw) {
-    let proxy = Proxy::with(fragment).slots(1).run().await;
-    let (one, other) = (Raw::ready(&proxy).await, Raw::ready(&proxy).await);
-    (proxy, one, other)
-}
+use super::pair::{pair, refused_block};
 
 fn state(answers: &[Answer]) -> String {
     let error = answers.iter().find(|answer| answer.tag == b'E');
@@ -417,16 +412,7 @@ async fn a_block_whose_first_statement_was_refused_ends_by_either_protocol() {
         let (mut one, welcome) = Raw::login(&proxy, &[]).await;
         one.ask(&Script::new().parse("back", "ROLLBACK").sync())
             .await;
-        other.query("BEGIN").await;
-        other.query("SELECT 1").await;
-        one.query("BEGIN").await;
-        one.say(&Script::new().query("SELECT 1")).await;
-        eventually("it waits", || async {
-            proxy.view().await.scheduler.waiting == 1
-        })
-        .await;
-        pglanes_tests::cancel(&proxy, &welcome).await;
-        let refused = one.until_ready().await;
+        let refused = refused_block(&proxy, &mut other, (&mut one, &welcome)).await;
         assert_eq!(state(&refused), "57014");
         assert_eq!(refused.last().unwrap().body.as_ref(), b"E");
         let skipped = one.ask(&Script::new().run("SELECT 1", &[]).sync()).await;

@@ -6,6 +6,7 @@ mod hostile;
 mod lanes;
 mod listen;
 mod names;
+mod pair;
 mod pins;
 mod random;
 mod random_listen;

@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use pglanes_tests::{Answer, Pg, Proxy, Raw, invariants, soon};
+use pglanes_tests::{Answer, Pg, Proxy, Random, Raw, invariants, soon};
 
-use crate::random::{Random, Step, hear};
+use crate::random::{Step, hear};
 
 /// Far less than the limit of a test, for the seeds that follow.
 const LONGEST: Duration = Duration::from_secs(10);

@@ -2,12 +2,7 @@
 
 use pglanes_tests::{Answer, Proxy, Raw, Script, eventually, invariants};
 
-/// A proxy with one server connection, and two clients that share it.
-async fn pair(fragment: &str) -> (Proxy, Raw, Raw) {
-    let proxy = Proxy::with(fragment).slots(1).run().await;
-    let (one, other) = (Raw::ready(&proxy).await, Raw::ready(&proxy).await);
-    (proxy, one, other)
-}
+use super::pair::{pair, refused_block};
 
 async fn free(proxy: &Proxy, reason: &str) {
     eventually("nobody is pinned", || async { proxy.pinned(reason) == 0 }).await;
@@ -201,16 +196,8 @@ async fn what_stands_behind_the_end_of_a_refused_block_is_done() {
         ("ROLLBACK TO SAVEPOINT x", "25P02 E"),
     ] {
         let (mut one, welcome) = Raw::login(&proxy, &[]).await;
-        holder.query("BEGIN").await;
-        holder.query("SELECT 1").await;
-        one.query("BEGIN").await;
-        one.say(&Script::new().query("SELECT 1")).await;
-        eventually("it waits", || async {
-            proxy.view().await.scheduler.waiting == 1
-        })
-        .await;
-        pglanes_tests::cancel(&proxy, &welcome).await;
-        assert_eq!(states(&one.until_ready().await), "57014 E");
+        let refused = refused_block(&proxy, &mut holder, (&mut one, &welcome)).await;
+        assert_eq!(states(&refused), "57014 E");
         holder.query("COMMIT").await;
         assert_eq!(states(&one.query(end).await), told, "{end}");
         one.query("ROLLBACK").await;

@@ -1,20 +1,12 @@
 //! The stream of messages: large, in pieces, cut off, and not the protocol.
 
-use pglanes_tests::{Proxy, Raw, Script, connect, invariants, soon, tags};
+use pglanes_tests::{Proxy, Raw, Script, available, connect, invariants, resident, soon, tags};
 
 /// What the whole process, other tests included, may grow by: a third of what passes through it.
 const SHARE: u64 = 3;
 
 fn s() -> Script {
     Script::new()
-}
-
-/// The memory of this process, proxy and client alike, in bytes; `None` where the system does not say.
-fn resident() -> Option<usize> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    let kilobytes: usize = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes << 10)
 }
 
 /// Runs a query whose result is not kept, and holds the memory taken meanwhile against a [`SHARE`] of it.
@@ -55,18 +47,6 @@ async fn large_results_and_large_rows_pass_in_bounded_memory() {
 const GIGABYTE: usize = 1_000_000_000;
 /// What the server takes of the machine for one such field, with room for others.
 const SERVER_NEEDS: usize = 8 << 30;
-
-/// Memory that the machine could give, in bytes; `None` where the system does not say. A container may have less.
-fn available() -> Option<usize> {
-    let contained = std::fs::read_to_string("/sys/fs/cgroup/memory.max");
-    let contained = contained.ok().and_then(|most| most.trim().parse().ok());
-    let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = memory
-        .lines()
-        .find(|line| line.starts_with("MemAvailable:"))?;
-    let kilobytes: usize = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some((kilobytes << 10).min(contained.unwrap_or(usize::MAX)))
-}
 
 /// A Bind of one parameter in text, up to where its value begins.
 fn head_of_bind(value: usize) -> Vec<u8> {

@@ -15,6 +15,28 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Its body without what differs between any two sessions of the server itself: the sender's process id of a
+    /// NotificationResponse, and each column's table in a RowDescription.
+    pub fn body_of_any_session(&self) -> Vec<u8> {
+        let mut body = self.body.to_vec();
+        match self.tag {
+            b'A' => body[..4].fill(0),
+            b'T' => {
+                let mut at = 2;
+                while let Some(end) = body[at..].iter().position(|byte| *byte == 0) {
+                    at += end + 1;
+                    body[at..at + 4].fill(0);
+                    at += 18;
+                    if at >= body.len() {
+                        break;
+                    }
+                }
+            }
+            _ => {}
+        }
+        body
+    }
+
     /// The fields of an error or a notice by their letter.
     pub fn fields(&self) -> BTreeMap<char, String> {
         let parts = self.body.split(|byte| *byte == 0);

@@ -1,8 +1,8 @@
 //! Scripts from seeds.
 
-use pglanes_tests::Script;
+use pglanes_tests::{Random, Script};
 
-use crate::differential::{Case, Random, check};
+use crate::differential::{Case, check};
 
 use super::s;
 
